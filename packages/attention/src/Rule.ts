@@ -1,0 +1,58 @@
+/**
+ * Elastic span rules and the one definition of span, window and mask that optimizer, validator, runtime and kernels
+ * share (MoA, arXiv 2406.14909 §4, with the sink inside the budget).
+ */
+import { Schema } from "effect"
+
+/** span(N) = alpha + beta * N tokens, before clamping and rounding. */
+export const Rule = Schema.Struct({ alpha: Schema.Finite, beta: Schema.Finite }).annotations({ identifier: "Rule" })
+export type Rule = typeof Rule.Type
+
+/** How tokens are grouped. All rules of a plan share one geometry. */
+export const Geometry = Schema.Struct({
+  /** Tokens per block. */
+  block: Schema.Int.pipe(Schema.positive()),
+  /** Tokens at the start that every query keeps; a multiple of `block`. Part of the span. */
+  sink: Schema.Int.pipe(Schema.nonNegative()),
+  /** The fewest blocks a window may have, its own diagonal block included. */
+  minWindow: Schema.Int.pipe(Schema.positive())
+})
+  .pipe(Schema.filter((g) => g.sink % g.block === 0 || "the sink must be a whole number of blocks"))
+  .annotations({ identifier: "Geometry" })
+export type Geometry = typeof Geometry.Type
+
+export const dense: Rule = { alpha: 0, beta: 1 }
+
+/** Blocks that `length` tokens fill, the last one perhaps in part. */
+export const blocks = (geometry: Geometry, length: number): number => Math.ceil(length / geometry.block)
+
+/** Blocks in the sink. */
+export const sinkBlocks = (geometry: Geometry): number => geometry.sink / geometry.block
+
+/**
+ * The span in blocks, sink included: alpha + beta * N rounded down to whole blocks, at least the sink and the smallest
+ * window, at most all blocks of N.
+ */
+export const spanBlocks = (rule: Rule, geometry: Geometry, length: number): number => {
+  const wanted = Math.floor((rule.alpha + rule.beta * length) / geometry.block)
+  const least = sinkBlocks(geometry) + geometry.minWindow
+  // A rule that asks for the whole length is dense, even where the last block is partial.
+  const asked = rule.alpha + rule.beta * length >= length ? blocks(geometry, length) : wanted
+  return Math.min(Math.max(asked, least), blocks(geometry, length))
+}
+
+/**
+ * The window in blocks at length N, the diagonal block included: a query in block i keeps key blocks j with
+ * i - window < j <= i, and the sink.
+ */
+export const windowBlocks = (rule: Rule, geometry: Geometry, length: number): number =>
+  Math.max(spanBlocks(rule, geometry, length) - sinkBlocks(geometry), Math.min(1, blocks(geometry, length)))
+
+/** Tokens that one KV head caches at length N. */
+export const cachedTokens = (rule: Rule, geometry: Geometry, length: number): number =>
+  Math.min(spanBlocks(rule, geometry, length) * geometry.block, length)
+
+/** Whether query position q keeps key position k, given a window in blocks. */
+export const keeps = (geometry: Geometry, window: number, q: number, k: number): boolean =>
+  k <= q &&
+  (k < geometry.sink || Math.floor(k / geometry.block) > Math.floor(q / geometry.block) - window)

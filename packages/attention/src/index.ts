@@ -1,0 +1,4 @@
+/** @module The domain every plugin shares: rules, spans, densities, masks, plans and port contracts. */
+export * from "./Contracts.js"
+export * from "./Plan.js"
+export * from "./Rule.js"

@@ -1,0 +1,88 @@
+/**
+ * What can flow along an edge: a table, a document or a tree.
+ */
+import * as Arrow from "apache-arrow"
+import { Schema, type Types } from "effect"
+import type { Column } from "./Column.js"
+
+export type Fields = Readonly<Record<string, Column.Any>>
+
+/** Rows under an Arrow schema. A wider table satisfies a narrower port. */
+export interface Table<out F extends Fields> {
+  readonly kind: "table"
+  /** Name and version of the contract, such as `Influence/1`. */
+  readonly id: string
+  readonly fields: F
+}
+
+/** One JSON value under an Effect Schema. */
+export interface Document<out A> {
+  readonly kind: "document"
+  readonly id: string
+  readonly schema: Schema.Schema.AnyNoContext
+  readonly _A: Types.Covariant<A>
+}
+
+/** A folder of files: a model, a kernel package. */
+export interface Tree<out Id extends string> {
+  readonly kind: "tree"
+  readonly id: Id
+}
+
+/** A table split by the values of one column. */
+export interface Shards<out T> {
+  readonly kind: "shards"
+  readonly of: T
+  readonly by: string
+}
+
+export type Port = Table<Fields> | Document<unknown> | Tree<string>
+export type Ports = Readonly<Record<string, Port>>
+
+/** The TypeScript row of a table. */
+export type Row<T> =
+  T extends Table<infer F> ? Types.Simplify<{ readonly [K in keyof F]: Column.Type<F[K]> }> : never
+
+/** The value of a document. */
+export type Value<T> = T extends Document<infer A> ? A : never
+
+export const table = <const F extends Fields>(id: string, fields: F): Table<F> => ({ kind: "table", id, fields })
+
+export const document = <A, I>(id: string, schema: Schema.Schema<A, I>): Document<A> => ({
+  kind: "document",
+  id,
+  schema,
+  _A: (a) => a
+})
+
+export const tree = <const Id extends string>(id: Id): Tree<Id> => ({ kind: "tree", id })
+
+/** The Effect Schema of a table's rows. */
+export const rowSchema = <F extends Fields>(table: Table<F>): Schema.Schema<Row<Table<F>>> =>
+  Schema.Struct(
+    Object.fromEntries(Object.entries(table.fields).map(([name, column]) => [name, column.schema]))
+  ) as unknown as Schema.Schema<Row<Table<F>>>
+
+/** The Arrow schema of a table, in the order the columns were declared. */
+export const arrowSchema = (table: Table<Fields>): Arrow.Schema =>
+  new Arrow.Schema(
+    Object.entries(table.fields).map(([name, column]) => new Arrow.Field(name, column.arrow, column.nullable)),
+    new Map([["tessera.table", table.id]])
+  )
+
+/**
+ * Identifies the shape of a port, for keys: a table by its Arrow fields, a document by its encoded JSON schema
+ * identity, a tree by its name alone.
+ */
+export const fingerprint = (port: Port): string => {
+  switch (port.kind) {
+    case "table":
+      return `${port.id}#${Object.entries(port.fields)
+        .map(([name, column]) => `${name}:${String(column.arrow)}${column.nullable ? "?" : ""}`)
+        .join(",")}`
+    case "document":
+      return `${port.id}#${String(Schema.encodedSchema(port.schema))}`
+    case "tree":
+      return port.id
+  }
+}

@@ -1,0 +1,10 @@
+/** @module The vocabulary of pipelines: tables, documents, trees, refs, stages, pipelines, manifests and keys. */
+export * from "./Column.js"
+export * from "./Errors.js"
+export * as Graph from "./Graph.js"
+export * from "./Key.js"
+export * from "./Pipeline.js"
+export * from "./Port.js"
+export { gather, shard } from "./Ref.js"
+export type { Ref } from "./Ref.js"
+export * from "./Stage.js"
