@@ -1,10 +1,9 @@
 /**
  * What the engine offers: plan a pipeline, run it, explain a node.
  */
-import type { GraphError, ArtifactError, Manifest, Pipeline } from "@tessera/core"
-import type { Artifact, Store, StoreError } from "@tessera/store"
+import type { Manifest } from "@tessera/core"
+import type { Artifact } from "@tessera/store"
 import type { Effect } from "effect"
-import type { EngineError, StageFailed } from "./Errors.js"
 import type { RunEvent } from "./Events.js"
 
 export interface RunOptions {
@@ -48,14 +47,4 @@ export interface Explanation {
   /** The manifest of the last execution of this node path, if there was one, and what differs, in words. */
   readonly previous?: { readonly key: string; readonly run: string; readonly manifest: Manifest }
   readonly differences: ReadonlyArray<string>
-}
-
-type Failure = StageFailed | EngineError | StoreError | GraphError | ArtifactError
-
-/** The functions that this package exports, with these types. */
-export interface EngineApi {
-  readonly run: <R>(
-    pipeline: Pipeline<Pipeline.Any["_"] extends never ? never : Record<string, never>, unknown, R>,
-    options?: RunOptions
-  ) => Effect.Effect<RunResult, Failure, R | Store>
 }
