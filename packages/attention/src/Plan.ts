@@ -15,6 +15,9 @@ export const AttentionShape = Schema.Struct({
 }).annotations({ identifier: "AttentionShape" })
 export type AttentionShape = typeof AttentionShape.Type
 
+/** The shape as a port: emitted by whatever reads the model (a profiler), so that an optimizer needs no weights. */
+export const AttentionShapeDocument = document("AttentionShape/1", AttentionShape)
+
 /** `kv-head`: the query heads that share a KV head share a rule. `query-head`: each has its own. */
 export const Grouping = Schema.Literal("kv-head", "query-head")
 export type Grouping = typeof Grouping.Type
@@ -56,13 +59,18 @@ export const Candidate = Schema.Struct({
 export type Candidate = typeof Candidate.Type
 
 /** Plans to choose from. */
-export const Candidates = document("Candidates/1", Schema.Struct({ candidates: Schema.NonEmptyArray(Candidate) }))
+export const Candidates = document(
+  "Candidates/1",
+  Schema.Struct({ candidates: Schema.NonEmptyArray(Candidate) })
+)
 
 /** The rule of a query head. */
 export const ruleOfQueryHead = (plan: Plan, layer: number, head: number): Rule => {
-  const index = plan.grouping === "query-head" ? head : Math.floor(head / (plan.model.queryHeads / plan.model.kvHeads))
+  const index =
+    plan.grouping === "query-head" ? head : Math.floor(head / (plan.model.queryHeads / plan.model.kvHeads))
   const rule = plan.rules[layer]?.[index]
-  if (rule === undefined) throw new RangeError(`plan ${plan.name} has no rule for layer ${layer}, query head ${head}`)
+  if (rule === undefined)
+    throw new RangeError(`plan ${plan.name} has no rule for layer ${layer}, query head ${head}`)
   return rule
 }
 
@@ -73,7 +81,9 @@ export const cachedTokensPerKvHead = (plan: Plan, length: number): ReadonlyArray
     const tokens = rules.map((rule) => cachedTokens(rule, plan.geometry, length))
     return plan.grouping === "kv-head"
       ? tokens
-      : Array.from({ length: plan.model.kvHeads }, (_, kv) => Math.max(...tokens.slice(kv * group, (kv + 1) * group)))
+      : Array.from({ length: plan.model.kvHeads }, (_, kv) =>
+          Math.max(...tokens.slice(kv * group, (kv + 1) * group))
+        )
   })
 }
 

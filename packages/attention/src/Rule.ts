@@ -5,7 +5,9 @@
 import { Schema } from "effect"
 
 /** span(N) = alpha + beta * N tokens, before clamping and rounding. */
-export const Rule = Schema.Struct({ alpha: Schema.Finite, beta: Schema.Finite }).annotations({ identifier: "Rule" })
+export const Rule = Schema.Struct({ alpha: Schema.Finite, beta: Schema.Finite }).annotations({
+  identifier: "Rule"
+})
 export type Rule = typeof Rule.Type
 
 /** How tokens are grouped. All rules of a plan share one geometry. */
@@ -54,5 +56,4 @@ export const cachedTokens = (rule: Rule, geometry: Geometry, length: number): nu
 
 /** Whether query position q keeps key position k, given a window in blocks. */
 export const keeps = (geometry: Geometry, window: number, q: number, k: number): boolean =>
-  k <= q &&
-  (k < geometry.sink || Math.floor(k / geometry.block) > Math.floor(q / geometry.block) - window)
+  k <= q && (k < geometry.sink || Math.floor(k / geometry.block) > Math.floor(q / geometry.block) - window)
