@@ -17,7 +17,11 @@ export declare namespace Column {
   type Type<C> = C extends Column<infer A, Arrow.DataType> ? A : never
 }
 
-const make = <A, D extends Arrow.DataType>(schema: Schema.Schema<A>, arrow: D, nullable = false): Column<A, D> => ({
+const make = <A, D extends Arrow.DataType>(
+  schema: Schema.Schema<A>,
+  arrow: D,
+  nullable = false
+): Column<A, D> => ({
   arrow,
   nullable,
   schema,
@@ -52,7 +56,10 @@ export const vec = <const N extends number>(
 ): Column<ReadonlyArray<number>, Arrow.FixedSizeList<Arrow.Float32> & { readonly listSize: N }> =>
   make(
     Schema.Array(Schema.Number).pipe(Schema.itemsCount(size)),
-    new Arrow.FixedSizeList(size, new Arrow.Field("item", new Arrow.Float32(), false)) as Arrow.FixedSizeList<Arrow.Float32> & {
+    new Arrow.FixedSizeList(
+      size,
+      new Arrow.Field("item", new Arrow.Float32(), false)
+    ) as Arrow.FixedSizeList<Arrow.Float32> & {
       readonly listSize: N
     }
   )

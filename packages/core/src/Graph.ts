@@ -29,6 +29,8 @@ export interface Node {
   readonly params: unknown
   /** Whether the stage runs once per shard of its sharded inputs. */
   readonly each: boolean
+  /** Set on a source: the folder or file to adopt instead of running the stage. */
+  readonly source?: string | URL
 }
 
 export interface NamedNode {
@@ -57,12 +59,16 @@ export const nodes = (targets: Readonly<Record<string, Edge>>): ReadonlyArray<Na
     }
   }
   const taken = new Set(order.flatMap((node) => (node.name === undefined ? [] : [node.name])))
+  const uses = new Map<string, number>()
   const named = (node: Node): string => {
     if (node.name !== undefined) return node.name
-    let name = node.stage.id
-    for (let i = 2; taken.has(name); i++) name = `${node.stage.id}-${i}`
-    taken.add(name)
-    return name
+    const { id } = node.stage
+    for (;;) {
+      const use = (uses.get(id) ?? 0) + 1
+      uses.set(id, use)
+      const name = use === 1 ? id : `${id}-${use}`
+      if (!taken.has(name)) return name
+    }
   }
   return order.map((node) => ({ name: named(node), node }))
 }

@@ -63,4 +63,6 @@ export const canonicalJson = (value: unknown, where: string): Either.Either<stri
 
 /** The key of a manifest. */
 export const key = (manifest: Manifest): Either.Either<string, GraphError> =>
-  Either.map(canonicalJson(manifest, `stage ${manifest.stage}`), (text) => sha256(`tessera.action.v1\0${text}`))
+  Either.map(canonicalJson(manifest, `stage ${manifest.stage}`), (text) =>
+    sha256(`tessera.action.v1\0${text}`)
+  )

@@ -1,7 +1,7 @@
 /**
  * A pipeline: named targets, the parameters it is built from, and the services it was given.
  */
-import { Context, Either, Layer, ParseResult, Schema, type Types } from "effect"
+import { Either, Layer, ParseResult, Schema, type Types } from "effect"
 import { GraphError } from "./Errors.js"
 import type { Edge } from "./Graph.js"
 import type { Ref } from "./Ref.js"
@@ -36,7 +36,10 @@ const NoParams = Schema.Struct({})
  * ```
  */
 export const pipeline: {
-  <const T extends Targets>(name: string, targets: T): Pipeline<T, Ref.Error<T[keyof T]>, Ref.Context<T[keyof T]>>
+  <const T extends Targets>(
+    name: string,
+    targets: T
+  ): Pipeline<T, Ref.Error<T[keyof T]>, Ref.Context<T[keyof T]>>
   <P, PI, const T extends Targets>(
     name: string,
     params: Schema.Schema<P, PI>,
@@ -82,6 +85,3 @@ export const provide = <T extends Targets, E, R, A, LE, LR>(
 /** The edges of a built pipeline's targets. */
 export const edges = (targets: Targets): Readonly<Record<string, Edge>> =>
   Object.fromEntries(Object.entries(targets).map(([name, ref]) => [name, ref.edge]))
-
-/** @internal Used where a layer's services must be read without knowing their tags. */
-export type Services = Context.Context<never>

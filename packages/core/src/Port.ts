@@ -46,7 +46,11 @@ export type Row<T> =
 /** The value of a document. */
 export type Value<T> = T extends Document<infer A> ? A : never
 
-export const table = <const F extends Fields>(id: string, fields: F): Table<F> => ({ kind: "table", id, fields })
+export const table = <const F extends Fields>(id: string, fields: F): Table<F> => ({
+  kind: "table",
+  id,
+  fields
+})
 
 export const document = <A, I>(id: string, schema: Schema.Schema<A, I>): Document<A> => ({
   kind: "document",
@@ -66,9 +70,15 @@ export const rowSchema = <F extends Fields>(table: Table<F>): Schema.Schema<Row<
 /** The Arrow schema of a table, in the order the columns were declared. */
 export const arrowSchema = (table: Table<Fields>): Arrow.Schema =>
   new Arrow.Schema(
-    Object.entries(table.fields).map(([name, column]) => new Arrow.Field(name, column.arrow, column.nullable)),
+    Object.entries(table.fields).map(
+      ([name, column]) => new Arrow.Field(name, column.arrow, column.nullable)
+    ),
     new Map([["tessera.table", table.id]])
   )
+
+/** Every concrete Arrow type prints its name and parameters: `Int32`, `List<Int32>`, `FixedSizeList[64]<Float32>`. */
+// oxlint-disable-next-line typescript/no-base-to-string -- only the abstract base lacks a toString
+const typeName = (type: Arrow.DataType): string => String(type)
 
 /**
  * Identifies the shape of a port, for keys: a table by its Arrow fields, a document by its encoded JSON schema
@@ -77,8 +87,8 @@ export const arrowSchema = (table: Table<Fields>): Arrow.Schema =>
 export const fingerprint = (port: Port): string => {
   switch (port.kind) {
     case "table":
-      return `${port.id}#${Object.entries(port.fields)
-        .map(([name, column]) => `${name}:${String(column.arrow)}${column.nullable ? "?" : ""}`)
+      return `${port.id}#${arrowSchema(port)
+        .fields.map((field) => `${field.name}:${typeName(field.type)}${field.nullable ? "?" : ""}`)
         .join(",")}`
     case "document":
       return `${port.id}#${String(Schema.encodedSchema(port.schema))}`

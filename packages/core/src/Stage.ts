@@ -41,8 +41,7 @@ export type Reader<P> =
 
 /** Files of a tree that a stage produced: text or bytes by relative path, or a folder the stage wrote. */
 export type TreeContent =
-  | { readonly files: Readonly<Record<string, string | Uint8Array>> }
-  | { readonly folder: string }
+  { readonly files: Readonly<Record<string, string | Uint8Array>> } | { readonly folder: string }
 
 /** What a stage returns for a port: a stream of rows or an Arrow table, a value, or files. */
 export type Produced<P> =
