@@ -2,7 +2,8 @@ import { Data } from "effect"
 
 /** A model folder is missing something, damaged, or of a kind that is not supported. */
 export class ModelError extends Data.TaggedError("ModelError")<{
-  readonly reason: "NotFound" | "InvalidConfig" | "UnsupportedArchitecture" | "InvalidWeights" | "InvalidTokenizer"
+  readonly reason:
+    "NotFound" | "InvalidConfig" | "UnsupportedArchitecture" | "InvalidWeights" | "InvalidTokenizer"
   /** The file. */
   readonly path: string
   /** What was wrong and what to do. */

@@ -1,5 +1,10 @@
 /** @module What a stage may ask of a model, and Hugging Face model folders. */
+export { decodeConfig } from "./ConfigFile.js"
 export * from "./Errors.js"
+export * from "./FloatFormat.js"
+export * from "./LlamaTensors.js"
 export * from "./ModelConfig.js"
+export * from "./ModelFolder.js"
 export * from "./ModelRuntime.js"
 export * from "./Tokenizer.js"
+export * from "./Weights.js"
