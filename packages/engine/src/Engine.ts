@@ -1,5 +1,5 @@
 /**
- * What the engine offers: plan a pipeline, run it, explain a node.
+ * What the engine is asked and what it answers: options, results, plans, explanations.
  */
 import type { Manifest } from "@tessera/core"
 import type { Artifact } from "@tessera/store"
@@ -13,14 +13,17 @@ export interface RunOptions {
   readonly set?: Readonly<Record<string, Readonly<Record<string, unknown>>>>
   /** Targets to compute; default all. */
   readonly targets?: ReadonlyArray<string>
-  /** Executions at once; default the number of cores. */
+  /** Cores that executions keep busy at once (a stage says how many it takes); default the number of cores. */
   readonly concurrency?: number
+  /** GPUs that executions may take at once; default 1. */
+  readonly gpus?: number
   /** Hears every event, in order. */
   readonly onEvent?: (event: RunEvent) => Effect.Effect<void>
 }
 
 export interface RunResult {
   readonly run: string
+  /** By target; the shards of a sharded target by `target/shard`. */
   readonly targets: Readonly<Record<string, Artifact>>
   /** Tasks served from the cache and tasks executed. */
   readonly cached: number
@@ -41,10 +44,13 @@ export interface PlannedNode {
 
 export interface Explanation {
   readonly node: string
+  readonly shard?: string
   readonly manifest: Manifest
   readonly key: string
   readonly cached: boolean
   /** The manifest of the last execution of this node path, if there was one, and what differs, in words. */
   readonly previous?: { readonly key: string; readonly run: string; readonly manifest: Manifest }
   readonly differences: ReadonlyArray<string>
+  /** All of it in one line; `cached` where nothing would run. */
+  readonly reason: string
 }

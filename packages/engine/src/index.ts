@@ -2,3 +2,6 @@
 export * from "./Engine.js"
 export * from "./Errors.js"
 export * from "./Events.js"
+export * from "./Overview.js"
+export { explain, plan } from "./Plan.js"
+export { run, type RunError } from "./Run.js"

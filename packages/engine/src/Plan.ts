@@ -1,0 +1,206 @@
+/**
+ * What a run would do, found without executing any stage.
+ */
+import type { Graph, Pipeline, Targets } from "@tessera/core"
+import { Store, type Action } from "@tessera/store"
+import { Effect, Option, Scope } from "effect"
+import type { Explanation, PlannedNode, RunOptions } from "./Engine.js"
+import { EngineError } from "./Errors.js"
+import * as History from "./History.js"
+import * as Keys from "./Keys.js"
+import { prepare, suggestion, type PreparedNode } from "./Prepare.js"
+import type { RunError } from "./Run.js"
+import * as Services from "./Services.js"
+import { jobs, view, type Outcome, type Value } from "./Views.js"
+import { GraphError } from "@tessera/core"
+
+/** One execution, and its stored result where there is one. */
+interface Task {
+  readonly shard?: string
+  readonly keyed: Keys.Keyed
+  readonly action: Option.Option<Action>
+}
+
+interface Surveyed {
+  readonly prepared: PreparedNode
+  /** Producers whose results are not there, so that nothing can be keyed yet. */
+  readonly waitsFor: ReadonlyArray<string>
+  readonly tasks: ReadonlyArray<Task>
+}
+
+interface Survey {
+  readonly pipeline: string
+  readonly nodes: ReadonlyArray<Surveyed>
+}
+
+const LOOK = { run: "", mode: "look" } as const
+
+const surveyNode = <E>(
+  prepared: PreparedNode,
+  byNode: ReadonlyMap<Graph.Node, PreparedNode>,
+  outcomes: ReadonlyMap<Graph.Node, Outcome>,
+  keys: Keys.Keys<E>
+): Effect.Effect<Surveyed, RunError<E>, Store> =>
+  Effect.gen(function* () {
+    const store = yield* Store
+    const { node } = prepared
+    const waitsFor = new Set<string>()
+    const values: Record<string, Value> = {}
+    for (const [port, edge] of Object.entries(node.inputs)) {
+      const [producer, outcome] = [byNode.get(edge.node), outcomes.get(edge.node)]
+      if (producer === undefined) return yield* Effect.dieMessage("an edge leaves the graph")
+      const value = outcome === undefined ? Option.none() : yield* view(LOOK, producer, outcome, edge)
+      if (Option.isNone(value)) waitsFor.add(producer.name)
+      else values[port] = value.value
+    }
+    if (waitsFor.size > 0) return { prepared, waitsFor: [...waitsFor], tasks: [] }
+    const tasks = yield* Effect.forEach(
+      yield* jobs(prepared, values),
+      ({ shard, inputs }) =>
+        Effect.gen(function* () {
+          const keyed = yield* keys.keyed(prepared, inputs, shard)
+          const action =
+            node.stage.spec.reproducible === "no" ? Option.none<Action>() : yield* store.getAction(keyed.key)
+          return { ...(shard === undefined ? {} : { shard }), keyed, action }
+        }),
+      { concurrency: 16 }
+    )
+    return { prepared, waitsFor: [], tasks }
+  })
+
+/** The outcome of a node all of whose tasks are cached. */
+const outcomeOf = ({ prepared, waitsFor, tasks }: Surveyed): Outcome | undefined => {
+  if (waitsFor.length > 0) return undefined
+  const shards: Array<{ shard: string; outputs: Keys.Inputs }> = []
+  for (const { shard = "", action } of tasks) {
+    if (Option.isNone(action)) return undefined
+    shards.push({ shard, outputs: action.value.outputs })
+  }
+  const [only] = shards
+  return prepared.node.each || only === undefined
+    ? { _tag: "Many", shards }
+    : { _tag: "One", outputs: only.outputs }
+}
+
+const survey = <T extends Targets, E, R, A>(
+  pipeline: Pipeline<T, E, R>,
+  options: RunOptions,
+  use: (survey: Survey) => Effect.Effect<A, RunError<E>, Store>
+): Effect.Effect<A, RunError<E>, R | Store> =>
+  Effect.flatMap(prepare(pipeline, options), (prepared) =>
+    Effect.acquireUseRelease(
+      Scope.make(),
+      (scope) =>
+        Effect.gen(function* () {
+          const services = yield* Services.make(pipeline, scope)
+          const keys = yield* Keys.make(prepared.nodes, services)
+          const outcomes = new Map<Graph.Node, Outcome>()
+          const nodes: Array<Surveyed> = []
+          for (const node of prepared.nodes) {
+            const surveyed = yield* surveyNode(node, prepared.byNode, outcomes, keys)
+            const outcome = outcomeOf(surveyed)
+            if (outcome !== undefined) outcomes.set(node.node, outcome)
+            nodes.push(surveyed)
+          }
+          return yield* use({ pipeline: prepared.pipeline, nodes })
+        }),
+      (scope, exit) => Scope.close(scope, exit)
+    )
+  )
+
+const planned = (
+  { prepared: { name, node }, waitsFor, tasks }: Surveyed,
+  history: History.History
+): Effect.Effect<PlannedNode, RunError<never>, Store> =>
+  Effect.gen(function* () {
+    const base = { node: name, stage: node.stage.id }
+    if (waitsFor.length > 0) return { ...base, status: "unknown", reason: `waits for ${waitsFor.join(", ")}` }
+    const missing = tasks.filter(({ action }) => Option.isNone(action))
+    const [first] = missing
+    const [only] = tasks
+    const detail = node.each
+      ? { shards: { total: tasks.length, cached: tasks.length - missing.length } }
+      : only === undefined
+        ? {}
+        : { key: only.keyed.key }
+    if (first === undefined) return { ...base, ...detail, status: "cached", reason: "cached" }
+    const at = { node: name, ...(first.shard === undefined ? {} : { shard: first.shard }) }
+    const reason =
+      node.stage.spec.reproducible === "no"
+        ? "not reproducible, so always computed"
+        : (yield* history.why(at, first.keyed)).reason
+    return { ...base, ...detail, status: missing.length < tasks.length ? "partial" : "run", reason }
+  })
+
+/** What would run and why, in the order of the graph. */
+export const plan = <T extends Targets, E, R>(
+  pipeline: Pipeline<T, E, R>,
+  options: RunOptions = {}
+): Effect.Effect<ReadonlyArray<PlannedNode>, RunError<E>, R | Store> =>
+  survey(pipeline, options, ({ pipeline: name, nodes }) =>
+    Effect.gen(function* () {
+      const history = yield* History.make(name)
+      return yield* Effect.forEach(nodes, (node) => planned(node, history))
+    })
+  )
+
+/**
+ * The manifest of a node, and what differs from its last execution.
+ *
+ * @param node its name; `name[shard]` for a shard, of which the first one to compute is taken otherwise.
+ */
+export const explain = <T extends Targets, E, R>(
+  pipeline: Pipeline<T, E, R>,
+  node: string,
+  options: RunOptions = {}
+): Effect.Effect<Explanation, RunError<E>, R | Store> =>
+  survey(pipeline, options, (surveyed) =>
+    Effect.gen(function* () {
+      const [, name = node, wanted] = /^(.*?)(?:\[(.*)\])?$/s.exec(node) ?? []
+      const found = surveyed.nodes.find(({ prepared }) => prepared.name === name)
+      if (found === undefined) {
+        const names = surveyed.nodes.map(({ prepared }) => prepared.name)
+        return yield* new GraphError({
+          reason: "UnknownNode",
+          where: `pipeline ${surveyed.pipeline}`,
+          detail: `there is no node ${name}${suggestion(name, names)}`
+        })
+      }
+      if (found.waitsFor.length > 0) {
+        return yield* new EngineError({
+          reason: "Unknown",
+          where: name,
+          detail: `its key depends on ${found.waitsFor.join(", ")}, not computed yet; explain that, or run first`
+        })
+      }
+      const task =
+        wanted === undefined
+          ? (found.tasks.find(({ action }) => Option.isNone(action)) ?? found.tasks[0])
+          : found.tasks.find(({ shard }) => shard === wanted)
+      if (task === undefined) {
+        const shards = found.tasks.flatMap(({ shard }) => (shard === undefined ? [] : [shard]))
+        return yield* new GraphError({
+          reason: "UnknownNode",
+          where: name,
+          detail:
+            wanted === undefined
+              ? "it has no shards"
+              : `there is no shard ${wanted}${suggestion(wanted, shards)}`
+        })
+      }
+      const history = yield* History.make(surveyed.pipeline)
+      const shard = task.shard === undefined ? {} : { shard: task.shard }
+      const why = yield* history.why({ node: name, ...shard }, task.keyed)
+      const cached = Option.isSome(task.action)
+      return {
+        node: name,
+        ...shard,
+        manifest: task.keyed.manifest,
+        key: task.keyed.key,
+        cached,
+        ...(Option.isSome(why.previous) ? { previous: why.previous.value } : {}),
+        differences: why.differences,
+        reason: cached ? "cached" : why.reason
+      }
+    })
+  )
