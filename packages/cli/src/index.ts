@@ -1,1 +1,3 @@
-export {}
+/** @module The `tessera` command: its verbs and exit codes. */
+export { tessera } from "./Commands.js"
+export { ExitCode } from "./Failure.js"

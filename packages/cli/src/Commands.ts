@@ -1,0 +1,244 @@
+/**
+ * The command line: verbs, arguments and options. What a verb does is imported when it is asked for.
+ */
+import { Args, Command, HelpDoc, Options, Span, Usage } from "@effect/cli"
+import { Config, Effect, Option } from "effect"
+
+const pipeline = Args.text({ name: "pipeline" }).pipe(
+  Args.withDescription("A TypeScript file whose default export is a pipeline.")
+)
+
+const param = Options.text("param").pipe(
+  Options.withAlias("p"),
+  Options.withPseudoName("name=value"),
+  Options.withDescription(
+    "A parameter of the pipeline. Values are JSON where they parse as JSON, else text."
+  ),
+  Options.repeated
+)
+
+const set = Options.text("set").pipe(
+  Options.withPseudoName("node.param=value"),
+  Options.withDescription(
+    "A parameter of one node; dots lead into nested parameters. See the nodes with: tessera plan."
+  ),
+  Options.repeated
+)
+
+const target = Options.text("target").pipe(
+  Options.withAlias("t"),
+  Options.withPseudoName("name"),
+  Options.withDescription("Compute only this target of the pipeline and what it needs."),
+  Options.repeated
+)
+
+const store = Options.text("store").pipe(
+  Options.withPseudoName("folder"),
+  Options.withDescription(
+    "Where results are kept. Default: .tessera in the current folder, or TESSERA_STORE."
+  ),
+  Options.withFallbackConfig(Config.nonEmptyString("TESSERA_STORE")),
+  Options.withDefault(".tessera")
+)
+
+const json = Options.boolean("json").pipe(
+  Options.withDescription("Write JSON to stdout: a line per event for run, one document for the other verbs.")
+)
+
+const verbose = Options.boolean("verbose").pipe(
+  Options.withDescription("When something fails, show where in the code. Also: TESSERA_DEBUG=1.")
+)
+
+const common = { store, json, verbose }
+const graphOptions = { param, set, target }
+
+/** A description, then examples. */
+const help = (
+  description: string,
+  examples: ReadonlyArray<readonly [command: string, what: string]>
+): HelpDoc.HelpDoc =>
+  HelpDoc.blocks([
+    HelpDoc.p(description),
+    HelpDoc.h1("EXAMPLES"),
+    HelpDoc.descriptionList(
+      examples.map(
+        ([command, what]) =>
+          [Span.code(`tessera ${command}`), HelpDoc.p(what)] as [Span.Span, HelpDoc.HelpDoc]
+      ) as [[Span.Span, HelpDoc.HelpDoc], ...Array<[Span.Span, HelpDoc.HelpDoc]>]
+    )
+  ])
+
+const lazy = <M>(module: () => Promise<M>) => Effect.promise(module)
+
+const run = Command.make(
+  "run",
+  {
+    pipeline,
+    ...graphOptions,
+    concurrency: Options.integer("concurrency").pipe(
+      Options.withAlias("c"),
+      Options.withPseudoName("n"),
+      Options.withDescription("Executions at once. Default: the number of cores."),
+      Options.optional
+    ),
+    ...common
+  },
+  (args) =>
+    Effect.flatMap(
+      lazy(() => import("./verbs/run.js")),
+      ({ run }) => run({ ...args, concurrency: Option.getOrUndefined(args.concurrency) })
+    )
+).pipe(
+  Command.withDescription(
+    help("Computes the targets of a pipeline. What is already computed is taken from the store.", [
+      ["run pipelines/quickstart.ts", "Everything, with the defaults."],
+      ["run moa.ts --param density=0.25 --target plan", "One target, with another parameter."],
+      ["run moa.ts --set profile.objective=cross-entropy", "With a parameter of one stage."],
+      ["run moa.ts --json > events.ndjson", "Events as JSON lines; errors are the last line."]
+    ])
+  )
+)
+
+const plan = Command.make("plan", { pipeline, ...graphOptions, ...common }, (args) =>
+  Effect.flatMap(
+    lazy(() => import("./verbs/plan.js")),
+    ({ plan }) => plan(args)
+  )
+).pipe(
+  Command.withDescription(
+    help("Tells what would run, what is cached, and why. Computes nothing.", [
+      ["plan moa.ts", "Each node with its status and reason."],
+      ["plan moa.ts --param density=0.25", "What a change of a parameter would cost."]
+    ])
+  )
+)
+
+const explain = Command.make(
+  "explain",
+  {
+    pipeline,
+    node: Args.text({ name: "node" }).pipe(Args.withDescription("A node, as tessera plan names it.")),
+    ...graphOptions,
+    ...common
+  },
+  (args) =>
+    Effect.flatMap(
+      lazy(() => import("./verbs/explain.js")),
+      ({ explain }) => explain(args)
+    )
+).pipe(
+  Command.withDescription(
+    help("Tells what differs from the last execution of a node, and everything its result depends on.", [
+      ["explain moa.ts optimise", "Why it would run, or that it is cached."],
+      ["explain moa.ts optimise --param density=0.25", "What this change means to the node."]
+    ])
+  )
+)
+
+const show = Command.make(
+  "show",
+  {
+    artifact: Args.text({ name: "artifact" }).pipe(
+      Args.withDescription(
+        "A target or node.port of the last run (node.port[shard] for one shard), or the first digits of a digest."
+      )
+    ),
+    rows: Options.integer("rows").pipe(
+      Options.withAlias("n"),
+      Options.withPseudoName("n"),
+      Options.withDescription("Rows of a table to show. Default: 10."),
+      Options.withDefault(10)
+    ),
+    ...common
+  },
+  (args) =>
+    Effect.flatMap(
+      lazy(() => import("./verbs/show.js")),
+      ({ show }) => show(args)
+    )
+).pipe(
+  Command.withDescription(
+    help("Shows an artifact: a table's schema, statistics and first rows; a document; the files of a tree.", [
+      ["show measurements", "A target of the last run."],
+      ["show profile.influence", "An output of a node of the last run."],
+      ["show 3f9a12c0 --rows 50", "By digest."]
+    ])
+  )
+)
+
+const graph = Command.make(
+  "graph",
+  {
+    pipeline,
+    ...graphOptions,
+    format: Options.choice("format", ["mermaid", "svg"]).pipe(
+      Options.withAlias("f"),
+      Options.withDescription(
+        "mermaid: text for Markdown. svg: a drawing. Default: mermaid, or svg for --output *.svg."
+      ),
+      Options.optional
+    ),
+    output: Options.text("output").pipe(
+      Options.withAlias("o"),
+      Options.withPseudoName("file"),
+      Options.withDescription("Write to a file instead of stdout."),
+      Options.optional
+    ),
+    json,
+    verbose
+  },
+  (args) =>
+    Effect.flatMap(
+      lazy(() => import("./verbs/graph.js")),
+      ({ graph }) =>
+        graph({
+          ...args,
+          format: Option.getOrUndefined(args.format),
+          output: Option.getOrUndefined(args.output)
+        })
+    )
+).pipe(
+  Command.withDescription(
+    help("Draws the nodes of a pipeline and what flows between them.", [
+      ["graph moa.ts", "Mermaid text on stdout."],
+      ["graph moa.ts --output moa.svg", "A drawing."]
+    ])
+  )
+)
+
+export const tessera = Command.make("tessera").pipe(
+  Command.withDescription(
+    HelpDoc.blocks([
+      HelpDoc.p("Runs typed, cached pipelines written in TypeScript."),
+      HelpDoc.enumeration([
+        HelpDoc.p("run <pipeline>: computes its targets; what is already computed is taken from the store"),
+        HelpDoc.p("plan <pipeline>: what would run, what is cached, and why"),
+        HelpDoc.p("explain <pipeline> <node>: what differs from the node's last execution"),
+        HelpDoc.p("show <artifact>: the schema, statistics and first rows of a result"),
+        HelpDoc.p("graph <pipeline>: draws it, as Mermaid text or SVG")
+      ]),
+      HelpDoc.p("tessera <verb> --help tells more, with examples."),
+      HelpDoc.p(
+        "Exit codes: 0 ok, 1 a stage failed, 2 wrong pipeline, parameter or command line, 3 store, 130 interrupted."
+      )
+    ])
+  ),
+  Command.withSubcommands([run, plan, explain, show, graph])
+)
+
+const usages: Readonly<Record<string, Usage.Usage>> = {
+  run: Command.getUsage(run),
+  plan: Command.getUsage(plan),
+  explain: Command.getUsage(explain),
+  show: Command.getUsage(show),
+  graph: Command.getUsage(graph)
+}
+
+export const isVerb = (name: string): boolean => Object.hasOwn(usages, name)
+
+/** The options that a verb takes, as on the command line; all verbs' where there is no such verb. */
+export const flags = (verb: string): ReadonlyArray<string> => {
+  const asked = Object.entries(usages).filter(([name]) => name === verb || !isVerb(verb))
+  const text = asked.map(([, usage]) => HelpDoc.toAnsiText(Usage.getHelp(usage))).join(" ")
+  return [...new Set([...text.matchAll(/--?[a-z][a-z-]*/g)].map(([flag]) => flag)), "--help", "--version"]
+}

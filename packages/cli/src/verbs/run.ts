@@ -1,0 +1,84 @@
+/**
+ * `tessera run`: computes the targets and shows them.
+ */
+import { run as execute, type RunEvent, type RunResult } from "@tessera/engine"
+import type { Artifact } from "@tessera/store"
+import { Duration, Effect, Logger } from "effect"
+import * as ArtifactText from "../ArtifactText.js"
+import * as Format from "../Format.js"
+import * as Output from "../Output.js"
+import * as ProgressView from "../ProgressView.js"
+import { loadArgs, type PipelineArgs } from "../Load.js"
+import { storeLayer } from "../StoreLayer.js"
+import * as Style from "../Style.js"
+
+export interface RunArgs extends PipelineArgs {
+  readonly concurrency: number | undefined
+  readonly store: string
+  readonly json: boolean
+}
+
+const screen = (): ProgressView.Screen => ({
+  live: process.stderr.isTTY && process.env["TERM"] !== "dumb" && process.env["CI"] === undefined,
+  columns: () => process.stderr.columns ?? 80,
+  rows: () => process.stderr.rows ?? 24,
+  write: (text) => void process.stderr.write(text),
+  style: Style.of(process.stderr)
+})
+
+const targetsText = (targets: Readonly<Record<string, Artifact>>): string => {
+  const all = Object.entries(targets)
+  return Format.columns([
+    { title: "target", cells: all.map(([name]) => name) },
+    { title: "type", cells: all.map(([, { type }]) => type) },
+    {
+      title: "rows",
+      align: "right",
+      cells: all.map(([, { rows }]) => (rows === undefined ? "" : String(rows)))
+    },
+    { title: "size", align: "right", cells: all.map(([, { size }]) => Format.bytes(size)) },
+    { title: "digest", cells: all.map(([, { digest }]) => Format.digest(digest)) }
+  ])
+}
+
+const summary = (result: RunResult, elapsed: Duration.Duration) =>
+  Effect.gen(function* () {
+    for (const [name, artifact] of Object.entries(result.targets)) {
+      const text = yield* ArtifactText.report(name, artifact)
+      if (text !== undefined) yield* Output.out(`${Output.style.bold(name)}\n${text}\n`)
+    }
+    yield* Output.out(`${targetsText(result.targets)}\n`)
+    yield* Output.out(
+      `${result.executed} executed, ${result.cached} cached, ${Format.duration(Duration.toMillis(elapsed))} (run ${result.run})`
+    )
+  })
+
+const logLine = Logger.make(
+  ({ logLevel, message }) =>
+    `${logLevel.label.toLowerCase()}: ${(Array.isArray(message) ? message : [message]).map(String).join(" ")}`
+)
+
+export const run = (args: RunArgs) =>
+  Effect.gen(function* () {
+    const { pipeline, options } = yield* loadArgs(args)
+    const limit = args.concurrency === undefined ? {} : { concurrency: args.concurrency }
+    const compute = (onEvent: (event: RunEvent) => Effect.Effect<void>) =>
+      execute(pipeline, { ...options, ...limit, onEvent })
+    if (args.json) {
+      return yield* compute((event) => Output.out(JSON.stringify(event))).pipe(
+        Effect.provide(Logger.replace(Logger.defaultLogger, Logger.withConsoleError(logLine)))
+      )
+    }
+    const [elapsed, result] = yield* Effect.timed(
+      Effect.scoped(
+        Effect.gen(function* () {
+          const view = yield* ProgressView.make(screen())
+          const logger = Logger.map(logLine, (line) => Effect.runSync(view.print(line)))
+          return yield* compute(view.onEvent).pipe(
+            Effect.provide(Logger.replace(Logger.defaultLogger, logger))
+          )
+        })
+      )
+    )
+    yield* summary(result, elapsed)
+  }).pipe(Effect.provide(storeLayer(args.store)))
