@@ -12,7 +12,15 @@ export const AttentionShape = Schema.Struct({
   queryHeads: Schema.Int.pipe(Schema.positive()),
   kvHeads: Schema.Int.pipe(Schema.positive()),
   headDim: Schema.Int.pipe(Schema.positive())
-}).annotations({ identifier: "AttentionShape" })
+})
+  .pipe(
+    Schema.filter(
+      (shape) =>
+        shape.queryHeads % shape.kvHeads === 0 ||
+        `${shape.queryHeads} query heads cannot share ${shape.kvHeads} KV heads evenly`
+    )
+  )
+  .annotations({ identifier: "AttentionShape" })
 export type AttentionShape = typeof AttentionShape.Type
 
 /** The shape as a port: emitted by whatever reads the model (a profiler), so that an optimizer needs no weights. */
@@ -74,7 +82,10 @@ export const ruleOfQueryHead = (plan: Plan, layer: number, head: number): Rule =
   return rule
 }
 
-/** Tokens each KV head of each layer caches at length N: the longest of the query heads that share it. */
+/**
+ * Tokens each KV head of each layer caches at length N: the longest of the query heads that share it (a query-head
+ * plan whose heads keep less than that can still mask, but its group caches what the longest needs).
+ */
 export const cachedTokensPerKvHead = (plan: Plan, length: number): ReadonlyArray<ReadonlyArray<number>> => {
   const group = plan.model.queryHeads / plan.model.kvHeads
   return plan.rules.map((rules) => {

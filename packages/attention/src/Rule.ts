@@ -33,7 +33,8 @@ export const sinkBlocks = (geometry: Geometry): number => geometry.sink / geomet
 
 /**
  * The span in blocks, sink included: alpha + beta * N rounded down to whole blocks, at least the sink and the smallest
- * window, at most all blocks of N.
+ * window, at most all blocks of N. With beta >= 0 it never shrinks from one whole-block length to a longer one; where
+ * a rule stops being dense between two block edges it may lose the partial last block.
  */
 export const spanBlocks = (rule: Rule, geometry: Geometry, length: number): number => {
   const wanted = Math.floor((rule.alpha + rule.beta * length) / geometry.block)

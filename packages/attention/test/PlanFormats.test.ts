@@ -1,0 +1,106 @@
+import { existsSync, readFileSync } from "node:fs"
+import { Either } from "effect"
+import * as fc from "fast-check"
+import { describe, expect, it } from "vitest"
+import { fromOfficial, headDensity, officialDensity, type Plan, toOfficial } from "../src/index.js"
+import { plan, planOf } from "./arbitrary.js"
+
+const context = (p: Plan) => ({ name: p.name, model: p.model, geometry: p.geometry, length: p.length })
+
+describe("the official form", () => {
+  it("gives a query-head plan back unchanged", () =>
+    fc.assert(
+      fc.property(planOf("query-head"), (p) => {
+        const back = Either.getOrThrow(fromOfficial(JSON.parse(JSON.stringify(toOfficial(p))), context(p)))
+        expect({ ...back, provenance: {} }).toEqual(p)
+      }),
+      { seed: 7 }
+    ))
+
+  it("spells a KV head's rule out for each of its query heads", () =>
+    fc.assert(
+      fc.property(plan, fc.constantFrom(64, 500, 1024), (p, n) => {
+        const back = Either.getOrThrow(fromOfficial(toOfficial(p), context(p)))
+        expect(headDensity(back, n)).toBeCloseTo(headDensity(p, n), 12)
+      }),
+      { seed: 7 }
+    ))
+
+  const model = { architecture: "LlamaForCausalLM", layers: 1, queryHeads: 2, kvHeads: 2, headDim: 8 }
+  const options = { name: "x", model, geometry: { block: 64, sink: 64, minWindow: 1 } }
+
+  it.each([
+    ["not JSON objects", [1, 2]],
+    ["texts for numbers", { alphas: [["1", 2]], betas: [[0, 0]] }],
+    ["a missing half", { alphas: [[1, 2]] }],
+    ["nulls, which is how JSON writes NaN", { alphas: [[null, 2]], betas: [[0, 0]] }]
+  ])("is refused as malformed with %s", (_, json) => {
+    expect(Either.flip(fromOfficial(json, options)).pipe(Either.getOrThrow).reason).toBe("Malformed")
+  })
+
+  it.each([
+    [
+      "layers",
+      {
+        alphas: [
+          [1, 2],
+          [1, 2]
+        ],
+        betas: [[0, 0]]
+      },
+      "alphas hold 2 layers of 2 heads, the model has 1 layers of 2 query heads"
+    ],
+    ["heads", { alphas: [[1, 2]], betas: [[0]] }, "betas hold 1 layers of 1 heads"]
+  ])("is refused for a model with other %s", (_, json, message) => {
+    const error = Either.flip(fromOfficial(json, options)).pipe(Either.getOrThrow)
+    expect(error.reason).toBe("WrongShape")
+    expect(error.message).toContain(message)
+  })
+})
+
+const released = new URL("../../../../shared/data/moa-plans/", import.meta.url)
+
+// The figures were computed from the same files with a script of its own, from the official formulas.
+const figures = [
+  {
+    folder: "gradientai--Llama-3-8B-Instruct-262k",
+    kvHeads: 8,
+    optimizer: { moa: [0.486, 0.5, 0.5, 0.499, 0.498], streamingllm: [0.531, 0.516, 0.508, 0.505, 0.504] },
+    runtime: { moa: [0.484, 0.492, 0.495], streamingllm: [0.5, 0.5, 0.5] }
+  },
+  {
+    folder: "lmsys--vicuna-7b-v1.5-16k",
+    kvHeads: 32,
+    optimizer: { moa: [0.5, 0.5, 0.5, 0.5, 0.5], streamingllm: [0.531, 0.516, 0.508, 0.505, 0.504] },
+    runtime: { moa: [0.484, 0.492, 0.496], streamingllm: [0.5, 0.5, 0.5] }
+  }
+]
+
+// Skipped where the released plans are not beside the checkout (../shared/data/moa-plans).
+describe.skipIf(!existsSync(released))("the released plans", () => {
+  const cases = figures.flatMap((figure) =>
+    (["moa", "streamingllm"] as const).map((plan) => [figure.folder, plan, figure] as const)
+  )
+
+  it.each(cases)("%s/%s has the published densities under both definitions", (folder, kind, figure) => {
+    const json: unknown = JSON.parse(
+      readFileSync(new URL(`${folder}/${kind}_alpha_beta.json`, released), "utf8")
+    )
+    const model = {
+      architecture: "LlamaForCausalLM",
+      layers: 32,
+      queryHeads: 32,
+      kvHeads: figure.kvHeads,
+      headDim: 128
+    }
+    const plan = Either.getOrThrow(
+      fromOfficial(json, { name: kind, model, geometry: { block: 64, sink: 64, minWindow: 1 } })
+    )
+    const k = (n: number) => n * 1024
+    const round = (x: number) => Math.round(x * 1000) / 1000
+    expect([2, 4, 8, 12, 16].map((n) => round(officialDensity(plan, k(n))))).toEqual(figure.optimizer[kind])
+    // Ours, with the sink inside the span, is the official runtime's cache per head.
+    expect([4, 8, 16].map((n) => round(headDensity(plan, k(n))))).toEqual(figure.runtime[kind])
+    expect(toOfficial(plan)).toEqual(json)
+  })
+})

@@ -1,0 +1,61 @@
+import * as fc from "fast-check"
+import type { AttentionShape, Geometry, Grouping, Plan, Rule } from "../src/index.js"
+
+export const geometry: fc.Arbitrary<Geometry> = fc
+  .record({
+    block: fc.constantFrom(1, 4, 16, 64),
+    sinkBlocks: fc.integer({ min: 0, max: 4 }),
+    minWindow: fc.integer({ min: 1, max: 4 })
+  })
+  .map(({ block, sinkBlocks, minWindow }) => ({ block, sink: sinkBlocks * block, minWindow }))
+
+/** Rules as optimizers make them and as nobody should. */
+export const rule: fc.Arbitrary<Rule> = fc
+  .record({
+    alpha: fc.oneof(
+      fc.integer({ min: -8, max: 8 }).map((n) => n * 64),
+      fc.integer({ min: -3000, max: 3000 }),
+      fc.double({ min: -500, max: 500, noNaN: true })
+    ),
+    beta: fc.oneof(
+      fc.integer({ min: 0, max: 8 }).map((n) => n / 8),
+      fc.double({ min: 0, max: 1.5, noNaN: true })
+    )
+  })
+  // JSON has no negative zero.
+  .map(({ alpha, beta }) => ({ alpha: alpha + 0, beta: beta + 0 }))
+
+export const length: fc.Arbitrary<number> = fc.integer({ min: 1, max: 3000 })
+
+export const shape: fc.Arbitrary<AttentionShape> = fc
+  .record({
+    layers: fc.integer({ min: 1, max: 4 }),
+    kvHeads: fc.integer({ min: 1, max: 4 }),
+    group: fc.integer({ min: 1, max: 4 }),
+    headDim: fc.constantFrom(8, 64)
+  })
+  .map(({ layers, kvHeads, group, headDim }) => ({
+    architecture: "LlamaForCausalLM",
+    layers,
+    kvHeads,
+    queryHeads: kvHeads * group,
+    headDim
+  }))
+
+export const planOf = (grouping: Grouping): fc.Arbitrary<Plan> =>
+  fc.record({ model: shape, geometry }).chain(({ model, geometry }) => {
+    const heads = grouping === "kv-head" ? model.kvHeads : model.queryHeads
+    const row = fc.array(rule, { minLength: heads, maxLength: heads })
+    return fc.array(row, { minLength: model.layers, maxLength: model.layers }).map((rules) => ({
+      format: 1 as const,
+      name: "random",
+      model,
+      geometry,
+      grouping,
+      rules,
+      length: "prompt" as const,
+      provenance: {}
+    }))
+  })
+
+export const plan: fc.Arbitrary<Plan> = fc.oneof(planOf("kv-head"), planOf("query-head"))
