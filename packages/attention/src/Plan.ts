@@ -30,6 +30,10 @@ export const AttentionShapeDocument = document("AttentionShape/1", AttentionShap
 export const Grouping = Schema.Literal("kv-head", "query-head")
 export type Grouping = typeof Grouping.Type
 
+/** N in span(N): the prompt alone, or the prompt and the tokens to be generated. */
+export const PlannedLength = Schema.Literal("prompt", "prompt+new")
+export type PlannedLength = typeof PlannedLength.Type
+
 export const Plan = Schema.Struct({
   format: Schema.Literal(1),
   /** For people and tables, such as `moa-25` or `streaming-llm-50`. */
@@ -39,8 +43,7 @@ export const Plan = Schema.Struct({
   grouping: Grouping,
   /** Rules by layer, then by KV head or query head. */
   rules: Schema.Array(Schema.Array(Rule)),
-  /** N in span(N): the prompt alone, or the prompt and the tokens to be generated. */
-  length: Schema.Literal("prompt", "prompt+new"),
+  length: PlannedLength,
   /** Where it comes from: stage, objective, lengths, expected losses; free-form facts. */
   provenance: Schema.Record({ key: Schema.String, value: Schema.String })
 })

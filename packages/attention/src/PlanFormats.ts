@@ -3,7 +3,7 @@
  * in the model's own head order, alpha in tokens. The files name no model, block, sink or length; the reader must.
  */
 import { Data, Either, ParseResult, Schema } from "effect"
-import { AttentionShape, Plan } from "./Plan.js"
+import { AttentionShape, Plan, PlannedLength } from "./Plan.js"
 import { blocks, Geometry, sinkBlocks } from "./Rule.js"
 
 /** A plan file that cannot be read as a plan. */
@@ -31,7 +31,7 @@ export interface OfficialContext {
   readonly model: AttentionShape
   readonly geometry: Geometry
   /** Default: `prompt+new`, as the official runtime sizes its cache. */
-  readonly length?: Plan["length"]
+  readonly length?: PlannedLength
 }
 
 const shapeOf = (rows: ReadonlyArray<ReadonlyArray<number>>): string =>

@@ -1,1 +1,2 @@
-export {}
+/** @module The uniform sink-plus-window plan of StreamingLLM, as a stage. */
+export * from "./StreamingLlm.js"
