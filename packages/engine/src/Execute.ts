@@ -30,18 +30,16 @@ export interface Done {
   readonly cached: boolean
 }
 
-/** The result of a key, if the store has it whole; a damaged one is told and counts as missing. */
+/** The result of a key, if the store has it whole; a damaged one counts as missing. */
 export const lookUp = (
-  journal: Journal,
-  { name, node }: PreparedNode,
-  key: string
+  { node }: PreparedNode,
+  key: string,
+  onDamaged?: (why: string) => Effect.Effect<void>
 ): Effect.Effect<Option.Option<Inputs>, StoreError, Store> =>
   Effect.gen(function* () {
     if (node.stage.spec.reproducible === "no") return Option.none()
     const store = yield* Store
-    const warn = (detail: string) =>
-      Effect.ignore(journal.tell({ _tag: "Warning", node: name, detail: `${detail}; it is computed again` }))
-    return Option.map(yield* store.getAction(key, warn), ({ outputs }) => outputs)
+    return Option.map(yield* store.getAction(key, onDamaged), ({ outputs }) => outputs)
   })
 
 const reporter = (journal: Journal, at: At): Effect.Effect<(progress: Progress) => Effect.Effect<void>> =>
@@ -111,7 +109,7 @@ export const execute = <E>(
     const { key, manifest } = keyed
     yield* store.lease(key)
     // Whoever held the lease before may have computed it.
-    const made = yield* lookUp(journal, prepared, key)
+    const made = yield* lookUp(prepared, key)
     if (Option.isSome(made)) {
       yield* journal.tell({ _tag: "TaskCached", ...at, key, outputs: made.value })
       return { outputs: made.value, cached: true }

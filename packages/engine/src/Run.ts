@@ -61,7 +61,11 @@ const task = <E>(
 ): Effect.Effect<Done, RunError<E>, Store> =>
   Effect.gen(function* () {
     const keyed = yield* run.keys.keyed(node, inputs, shard)
-    const known = yield* run.lookups.withPermits(1)(lookUp(run.journal, node, keyed.key))
+    const warn = (detail: string) =>
+      Effect.ignore(
+        run.journal.tell({ _tag: "Warning", node: node.name, detail: `${detail}; it is computed again` })
+      )
+    const known = yield* run.lookups.withPermits(1)(lookUp(node, keyed.key, warn))
     if (Option.isSome(known)) {
       const at = { node: node.name, ...(shard === undefined ? {} : { shard }) }
       yield* run.journal.tell({ _tag: "TaskCached", ...at, key: keyed.key, outputs: known.value })

@@ -62,7 +62,9 @@ describe("digests", () => {
   })
 
   it("change with a helper two files away", async () => {
-    expect(await digest(checkout("far", { "lib/far.ts": SOURCES["lib/far.ts"].replace("n * 2", "n * 3") }))).not.toBe(base)
+    expect(
+      await digest(checkout("far", { "lib/far.ts": SOURCES["lib/far.ts"].replace("n * 2", "n * 3") }))
+    ).not.toBe(base)
   })
 
   it("change with a module that is imported dynamically", async () => {
@@ -109,7 +111,8 @@ describe("digests", () => {
   })
 
   it("record files under portable names, each by its code", async () => {
-    const of = async (module: string) => Effect.runPromise(Effect.flatMap(Code.digests([module]), Code.record))
+    const of = async (module: string) =>
+      Effect.runPromise(Effect.flatMap(Code.digests([module]), Code.record))
     const record = await of(checkout("record"))
     cpSync(join(root, "record"), join(root, "record2"), { recursive: true })
     writeFileSync(join(root, "record2/lib/far.ts"), SOURCES["lib/far.ts"].replace("n * 2", "n + 2"))
