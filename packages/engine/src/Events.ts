@@ -14,6 +14,8 @@ export const RunStarted = event("RunStarted", {
   run: Schema.String,
   pipeline: Schema.String,
   params: Schema.Unknown,
+  /** Overrides of node parameters. */
+  set: Schema.optional(Schema.Unknown),
   nodes: Schema.Array(Schema.String)
 })
 /** A node learned how many shards it has. */

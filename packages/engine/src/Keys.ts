@@ -4,6 +4,7 @@
 import {
   fingerprint,
   type GraphError,
+  type Json,
   key as keyOf,
   type Manifest,
   type Reader,
@@ -27,17 +28,28 @@ export interface Keyed {
   readonly code: ReadonlyArray<Code.Code>
 }
 
+const JsonValue: Schema.Schema<Json> = Schema.Union(
+  Schema.Null,
+  Schema.Boolean,
+  Schema.Number,
+  Schema.String,
+  Schema.Array(Schema.suspend(() => JsonValue)),
+  Schema.Record({ key: Schema.String, value: Schema.suspend(() => JsonValue) })
+)
+
+const Words = Schema.Record({ key: Schema.String, value: Schema.String })
+
 /** Manifests as the store holds them. */
-export const StoredManifest: Schema.Schema<Manifest, unknown> = Schema.Struct({
+export const StoredManifest: Schema.Schema<Manifest> = Schema.Struct({
   format: Schema.Literal(1),
   stage: Schema.String,
   version: Schema.String,
   code: Schema.String,
-  params: Schema.Unknown as unknown as Schema.Schema<Manifest["params"]>,
+  params: JsonValue,
   inputs: Schema.Record({ key: Schema.String, value: Schema.Tuple(Schema.String, Schema.String) }),
-  outputs: Schema.Record({ key: Schema.String, value: Schema.String }),
-  environment: Schema.Record({ key: Schema.String, value: Schema.String })
-}) as unknown as Schema.Schema<Manifest, unknown>
+  outputs: Words,
+  environment: Words
+})
 
 const mapValues = <A, B>(record: Readonly<Record<string, A>>, f: (value: A) => B): Record<string, B> =>
   Object.fromEntries(Object.entries(record).map(([name, value]) => [name, f(value)]))

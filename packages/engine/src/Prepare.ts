@@ -84,14 +84,18 @@ const prepareNode = (
         where,
         detail: ParseResult.TreeFormatter.formatErrorSync(error)
       })
-    const params: unknown = yield* Either.mapLeft(
-      Schema.decodeUnknownEither(schema, { onExcessProperty: "error", errors: "all" })(written),
+    const decode = (value: unknown): Either.Either<unknown, GraphError> =>
+      Either.mapLeft(
+        Schema.decodeUnknownEither(schema, { onExcessProperty: "error", errors: "all" })(value),
+        invalid
+      )
+    const encoded: unknown = yield* Either.mapLeft(
+      Schema.encodeUnknownEither(schema)(yield* decode(written)),
       invalid
     )
-    const encoded: unknown = yield* Either.mapLeft(Schema.encodeUnknownEither(schema)(params), invalid)
-    // Through canonical JSON and back: what the manifest holds is what the store will hold.
-    const text = yield* canonicalJson(encoded, where)
-    return { name, node, params, encoded: JSON.parse(text) as Json }
+    const manifest = JSON.parse(yield* canonicalJson(encoded, where)) as Json
+    // What an encoding loses must not reach the stage: its result would depend on something that is in no key.
+    return { name, node, params: yield* decode(manifest), encoded: manifest }
   })
 
 const overridesOf = (

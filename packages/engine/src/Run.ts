@@ -181,6 +181,7 @@ const attempt = <T extends Targets, E, R>(
         run: journal.run,
         pipeline: prepared.pipeline,
         params: prepared.params,
+        ...(options.set === undefined ? {} : { set: options.set }),
         nodes: prepared.nodes.map(({ name }) => name)
       })
       .pipe(

@@ -83,6 +83,22 @@ it("a parameter without an encoding to JSON is an error", async () => {
   expect(error).toMatchObject({ _tag: "GraphError", reason: "Unencodable", where: "stage odd" })
 })
 
+it("a stage gets no more of a parameter than what is in its key", async () => {
+  const got: Array<unknown> = []
+  const lossy = stage("lossy", {
+    version: "1",
+    module,
+    inputs: {},
+    outputs: { text: Text },
+    params: Schema.Struct({
+      at: Schema.transform(Schema.Number, Schema.Number, { decode: (n) => n, encode: (n) => Math.round(n) })
+    }),
+    run: (_, { at }) => Effect.sync(() => ({ text: String(got.push(at)) }))
+  })
+  await inStore(folder(), run(pipeline("lossy", { t: lossy({}, { at: 1.4 }).text })))
+  expect(got).toEqual([1])
+})
+
 it("a fingerprint that fails, and a layer that cannot be built, fail the node that needs them", async () => {
   const asking = stage("asking", {
     version: "1",

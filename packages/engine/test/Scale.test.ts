@@ -1,5 +1,17 @@
 /** Large graphs: what the engine itself costs. */
-import { document, gather, pipeline, shard, stage, table, utf8, int32 } from "@tessera/core"
+import {
+  document,
+  gather,
+  int32,
+  pipeline,
+  shard,
+  stage,
+  table,
+  utf8,
+  type ArtifactError,
+  type Document,
+  type Ref
+} from "@tessera/core"
 import { Effect, Schema, Stream } from "effect"
 import { expect, it } from "vitest"
 import { plan, run } from "../src/index.js"
