@@ -1,0 +1,21 @@
+#!/bin/sh
+# Makes the Python environment of the emitted packages' tests, once: environment.sh PYTHON LOCK TARGET
+# Two at once are safe: one makes it, the other waits. An interrupted one leaves nothing at TARGET.
+set -eu
+python=$1 lock=$2 target=$3
+
+mkdir -p "$(dirname "$target")"
+exec 9>"$target.lock"
+flock 9
+[ -e "$target" ] && exit 0
+rm -rf "$target".draft.*
+
+draft=$(mktemp -d "$target.draft.XXXXXX")
+trap 'rm -rf "$draft"' EXIT
+trap 'exit 130' INT TERM
+"$python" -m venv "$draft"
+# The lock is complete, and leaves out parts of torch that a CPU does not load.
+"$draft/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes \
+  --only-binary :all: -r "$lock"
+"$draft/bin/python" -c 'import torch, triton'
+mv "$draft" "$target"

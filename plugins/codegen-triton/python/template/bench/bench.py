@@ -1,0 +1,192 @@
+"""Errors against float64 and times beside torch's dense attention, for the plan's own layers. Needs a GPU.
+
+Times are medians of CUDA events with the L2 cache flushed before every repetition, averaged over layers; decode is
+replayed from a CUDA graph. Dense is the faster of the backends cuDNN and flash, with K and V of the KV heads only.
+"""
+
+import argparse
+import platform
+from collections.abc import Callable, Iterator
+
+import torch
+import triton
+from tessera_kernels import constants, reference, spans, windowed_decode, windowed_prefill
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import scaled_dot_product_attention
+
+HEADS, KV_HEADS, DIM = constants.QUERY_HEADS, constants.KV_HEADS, constants.HEAD_DIM
+GROUP = HEADS // KV_HEADS
+DEVICE = torch.device("cuda")
+BACKENDS = (SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION)
+
+
+def normal(*shape: int, dtype: torch.dtype) -> torch.Tensor:
+    return torch.randn(*shape, device=DEVICE, dtype=torch.float32).to(dtype)
+
+
+def milliseconds(call: Callable[[], object], graph: bool, repetitions: int = 7) -> float:
+    """Median time of a call after two to warm up."""
+    for _ in range(2):
+        call()
+    torch.cuda.synchronize()
+    replay: Callable[[], object] = call
+    if graph:
+        captured = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(captured):
+            call()
+        replay = captured.replay
+    flush = torch.empty(256 << 20, dtype=torch.int8, device=DEVICE)
+    times: list[float] = []
+    for _ in range(repetitions):
+        flush.zero_()
+        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        begin.record()
+        replay()
+        end.record()
+        torch.cuda.synchronize()
+        times.append(begin.elapsed_time(end))
+    return sorted(times)[repetitions // 2]
+
+
+def best_dense(calls: list[Callable[[], object]], graph: bool) -> float:
+    times: list[float] = []
+    for backend in BACKENDS:
+        for call in calls:
+            try:
+                with sdpa_kernel(backend):
+                    times.append(milliseconds(call, graph))
+            except RuntimeError:
+                # The backend does not take this shape, type or device.
+                torch.cuda.synchronize()
+    if not times:
+        raise SystemExit("torch has no fused dense attention for this shape to compare with")
+    return min(times)
+
+
+def mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def relative(ours: torch.Tensor, exact: torch.Tensor) -> float:
+    return float((ours.double() - exact).norm() / exact.norm())
+
+
+def errors(layers: list[int], length: int) -> Iterator[str]:
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        worst_prefill = worst_decode = worst_dense = 0.0
+        for layer in layers:
+            q = normal(1, HEADS, length, DIM, dtype=dtype)
+            k, v = normal(1, KV_HEADS, length, DIM, dtype=dtype), normal(1, KV_HEADS, length, DIM, dtype=dtype)
+            windows = spans.layer_windows(layer, length)
+            exact = reference.attention(q, k, v, windows)
+            out = windowed_prefill(q, k, v, windows, out=torch.full_like(q, float("nan")))
+            worst_prefill = max(worst_prefill, relative(out, exact))
+            lengths = torch.tensor([length], device=DEVICE)
+            step = windowed_decode(q[:, :, -1], k, v, lengths, windows)
+            worst_decode = max(worst_decode, relative(step, exact[:, :, -1]))
+            dense = scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+            exact = reference.attention(q, k, v, [spans.blocks(length)] * HEADS)
+            worst_dense = max(worst_dense, relative(dense, exact))
+        yield f"| {str(dtype)[6:]} | {worst_prefill:.1e} | {worst_decode:.1e} | {worst_dense:.1e} |"
+
+
+def visited_share(layer: int, length: int) -> float:
+    def tiles(window: int) -> int:
+        total = 0
+        for first in range(0, length, 64):
+            last = min(first + 64, length) - 1
+            total += sum(-(-(s.end - s.start) // 64) for s in spans.prefill_segments(window, first, last, 64))
+        return total
+
+    windows = spans.layer_windows(layer, length)
+    known = {window: tiles(window) for window in set(windows)}
+    return sum(known[window] for window in windows) / (HEADS * tiles(spans.blocks(length)))
+
+
+def prefill_row(layers: list[int], length: int, dtype: torch.dtype) -> str:
+    q = normal(1, HEADS, length, DIM, dtype=dtype)
+    k, v = normal(1, KV_HEADS, length, DIM, dtype=dtype), normal(1, KV_HEADS, length, DIM, dtype=dtype)
+    out = torch.empty_like(q)
+    dense = best_dense([lambda: scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)], graph=False)
+    times: list[float] = []
+    for layer in layers:
+        windows = spans.layer_windows(layer, length)
+        times.append(milliseconds(lambda windows=windows: windowed_prefill(q, k, v, windows, out=out), graph=False))
+    ours, share = mean(times), mean([visited_share(layer, length) for layer in layers])
+    return f"| {length} | {dense:.3f} | {ours:.3f} | {dense / ours:.2f} | {share:.3f} | {share * dense / ours:.2f} |"
+
+
+def bandwidth() -> float:
+    """Bytes per millisecond, read and written, of a large copy."""
+    source = torch.empty(2 << 30, dtype=torch.int8, device=DEVICE)
+    target = torch.empty_like(source)
+    return 2 * source.numel() / milliseconds(lambda: target.copy_(source), graph=False)
+
+
+def decode_row(layers: list[int], batch: int, length: int, dtype: torch.dtype, rate: float) -> str:
+    q = normal(batch, HEADS, DIM, dtype=dtype)
+    k, v = (torch.empty(batch, KV_HEADS, length, DIM, device=DEVICE, dtype=dtype).normal_() for _ in range(2))
+    lengths = torch.full((batch,), length, dtype=torch.int32, device=DEVICE)
+    out = torch.empty_like(q)
+    single, folded = q[:, :, None], q.view(batch, KV_HEADS, GROUP, DIM)
+    dense = best_dense(
+        [
+            lambda: scaled_dot_product_attention(single, k, v, enable_gqa=True),
+            lambda: scaled_dot_product_attention(folded, k, v),
+        ],
+        graph=True,
+    )
+    times, limits = [], []
+    for layer in layers:
+        windows = spans.layer_windows(layer, length)
+        times.append(
+            milliseconds(lambda windows=windows: windowed_decode(q, k, v, lengths, windows, out=out), graph=True)
+        )
+        kept = sum(
+            end - start
+            for head in range(0, HEADS, GROUP)
+            for start, end in spans.decode_ranges(windows[head : head + GROUP], length)
+        )
+        limits.append(kept * 2 * DIM * q.element_size() * batch / rate)
+    ours, limit = mean(times), mean(limits)
+    return (
+        f"| {batch} x {length} | {1000 * dense:.1f} | {1000 * ours:.1f} | {dense / ours:.2f} "
+        f"| {1000 * limit:.1f} | {limit / ours:.2f} |"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--lengths", type=int, nargs="+", default=[8192, 16384, 32768])
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("--layers", type=int, default=8, help="how many layers, spread evenly")
+    parser.add_argument("--dtype", default="bfloat16", choices=["float16", "bfloat16"])
+    options = parser.parse_args()
+    if not torch.cuda.is_available():
+        raise SystemExit("a CUDA GPU is needed; without one, run the tests: python -m pytest")
+    torch.manual_seed(0)
+    dtype: torch.dtype = getattr(torch, options.dtype)
+    count = min(options.layers, constants.LAYERS)
+    layers = sorted({round(i * (constants.LAYERS - 1) / max(count - 1, 1)) for i in range(count)})
+    print(f"plan {constants.PLAN}, layers {layers}; {torch.cuda.get_device_name()}, torch {torch.__version__}, ")
+    print(f"triton {triton.__version__}, Python {platform.python_version()}\n")
+    print("Worst relative error against float64 at N = 1,000 and 2,048 (dense: torch, its default backend)\n")
+    print("| dtype | prefill | decode | dense |\n|---|---|---|---|")
+    for length in (1000, 2048):
+        for row in errors(layers, length):
+            print(row, flush=True)
+    print(f"\nPrefill, batch 1, {options.dtype}, ms per layer; theory = visited 64 x 64 tiles x dense time\n")
+    print("| N | dense | ours | dense / ours | visited tiles | theory / ours |\n|---|---|---|---|---|---|")
+    for length in options.lengths:
+        print(prefill_row(layers, length, dtype), flush=True)
+    rate = bandwidth()
+    print(f"\nDecode, {options.dtype}, microseconds per layer; limit = kept bytes at {rate / 1e9:.2f} TB/s of a copy\n")
+    print("| batch x N | dense | ours | dense / ours | limit | limit / ours |\n|---|---|---|---|---|---|")
+    for batch in options.batches:
+        for length in options.lengths:
+            torch.cuda.empty_cache()
+            print(decode_row(layers, batch, length, dtype, rate), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""Small device tables that the kernels read, made once per content and device."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+
+Windows = tuple[tuple[int, ...], ...]
+
+
+@lru_cache(maxsize=4096)
+def int_table(rows: tuple[tuple[int, ...], ...], device: torch.device) -> torch.Tensor:
+    """int32 [rows, columns]. Never write to it: it is shared between calls."""
+    return torch.tensor(rows, dtype=torch.int32, device=device)
+
+
+def as_rows(windows: Sequence[int] | Sequence[Sequence[int]]) -> Windows:
+    """Windows by row, then query head; one row stands for all."""
+    rows: list[tuple[int, ...]] = []
+    plain: list[int] = []
+    for item in windows:
+        if isinstance(item, int):
+            plain.append(item)
+        else:
+            rows.append(tuple(item))
+    return tuple(rows) if not plain else (tuple(plain),)
+
+
+def window_table(
+    windows: Sequence[int] | Sequence[Sequence[int]],
+    batch: int,
+    heads: int,
+    device: torch.device,
+) -> torch.Tensor:
+    """int32 [batch, heads]; a single row of windows is broadcast with stride 0."""
+    rows = as_rows(windows)
+    if len(rows) not in (1, batch) or any(len(row) != heads for row in rows):
+        raise ValueError(f"windows must be {heads} integers, or {batch} rows of {heads}: one per query head")
+    if any(window < 1 for row in rows for window in row):
+        raise ValueError("a window has at least 1 block: every query keeps its own key")
+    return int_table(rows, device).expand(batch, heads)

@@ -1,0 +1,66 @@
+/**
+ * The plan's constants as a Python module.
+ */
+import type { Plan, Rule } from "@tessera/attention"
+
+/** A Python float that parses to the same double. */
+const float = (value: number): string => {
+  const text = String(value)
+  return /[.e]/.test(text) ? text : `${text}.0`
+}
+
+// JSON's escapes are a subset of Python's.
+const string = (text: string): string => JSON.stringify(text)
+
+const tuple = (items: ReadonlyArray<string>): string =>
+  items.length === 1 ? `(${items[0]},)` : `(${items.join(", ")})`
+
+const perLine = 24
+
+const lines = (items: ReadonlyArray<string>, indent: string): string =>
+  Array.from({ length: Math.ceil(items.length / perLine) }, (_, line) =>
+    items
+      .slice(line * perLine, (line + 1) * perLine)
+      .map((item) => `${item},`)
+      .join(" ")
+  )
+    .map((line) => `${indent}${line}\n`)
+    .join("")
+
+/** Renders `constants.py`: equal plans give equal text. */
+export const constantsModule = (plan: Plan): string => {
+  const text = (rule: Rule) => tuple([float(rule.alpha), float(rule.beta)])
+  const distinct = [...new Set(plan.rules.flat().map(text))]
+  const index = new Map(distinct.map((rule, i) => [rule, String(i)]))
+  const layer = (rules: ReadonlyArray<Rule>) =>
+    `    (\n${lines(
+      rules.map((rule) => index.get(text(rule)) ?? ""),
+      "        "
+    )}    ),\n`
+  return `"""The plan, folded into constants. Generated; plan.json beside it is the plan with its provenance."""
+
+PLAN = ${string(plan.name)}
+ARCHITECTURE = ${string(plan.model.architecture)}
+LAYERS = ${plan.model.layers}
+QUERY_HEADS = ${plan.model.queryHeads}
+KV_HEADS = ${plan.model.kvHeads}
+HEAD_DIM = ${plan.model.headDim}
+
+# Tokens per block, tokens of the sink, and the fewest blocks of a window.
+BLOCK = ${plan.geometry.block}
+SINK = ${plan.geometry.sink}
+MIN_WINDOW = ${plan.geometry.minWindow}
+
+# What N counts in span(N) = alpha + beta * N: "prompt", or "prompt+new" with the tokens to be generated.
+LENGTH = ${string(plan.length)}
+# Whether RULES has one rule per "kv-head" or per "query-head" of a layer.
+GROUPING = ${string(plan.grouping)}
+
+_DISTINCT: tuple[tuple[float, float], ...] = (
+${distinct.map((rule) => `    ${rule},\n`).join("")})
+_CHOICES: tuple[tuple[int, ...], ...] = (
+${plan.rules.map(layer).join("")})
+# (alpha, beta) by layer, then head.
+RULES = tuple(tuple(_DISTINCT[i] for i in layer) for layer in _CHOICES)
+`
+}

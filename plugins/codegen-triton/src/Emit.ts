@@ -1,0 +1,80 @@
+/**
+ * The stage that turns a plan into an installable Python package.
+ */
+import { KernelPackage, type Plan, PlanDocument } from "@tessera/attention"
+import { canonicalJson, stage } from "@tessera/core"
+import { Effect, Either, Schema } from "effect"
+import { constantsModule } from "./Constants.js"
+import { CodegenError } from "./Errors.js"
+import { golden } from "./Golden.js"
+import { PackageName, packageNameOf } from "./PackageName.js"
+import { readme } from "./Readme.js"
+import { templateName, templates, templatesDigest } from "./Templates.js"
+
+export const EmitTritonParams = Schema.Struct({
+  /** Import name of the package. Default: `tessera_` and the plan's name. */
+  packageName: Schema.optional(PackageName),
+  /** Lengths N in tokens of the README's table and of the golden values that the package's tests check. */
+  lengths: Schema.optionalWith(Schema.NonEmptyArray(Schema.Int.pipe(Schema.between(1, 1 << 22))), {
+    default: () => [2048, 4096, 8192, 16384] as const
+  })
+})
+export type EmitTritonParams = typeof EmitTritonParams.Type
+
+const unsupported = (plan: Plan): string | undefined => {
+  const { queryHeads, kvHeads, headDim } = plan.model
+  if (queryHeads % kvHeads !== 0) {
+    return `${queryHeads} query heads cannot share ${kvHeads} KV heads evenly`
+  }
+  if (headDim > 256) return `head dimension ${headDim}: the kernels go up to 256`
+  if (queryHeads / kvHeads > 64)
+    return `${queryHeads / kvHeads} query heads per KV head: the kernels go up to 64`
+  return undefined
+}
+
+/** The files of the package by relative path. Equal plans and parameters give equal files. */
+export const emitFiles = Effect.fn("emitFiles")(function* (plan: Plan, params: EmitTritonParams) {
+  const problem = unsupported(plan)
+  if (problem !== undefined) {
+    return yield* new CodegenError({ reason: "UnsupportedPlan", where: `plan ${plan.name}`, detail: problem })
+  }
+  const name = params.packageName ?? packageNameOf(plan.name)
+  const rename = (text: string) =>
+    text.replaceAll(templateName, name).replaceAll(templateName.replace("_", "-"), name.replaceAll("_", "-"))
+  const json = (value: unknown) =>
+    canonicalJson(value, `plan ${plan.name}`).pipe(
+      Either.mapBoth({
+        onLeft: ({ detail }) =>
+          new CodegenError({ reason: "UnsupportedPlan", where: `plan ${plan.name}`, detail }),
+        onRight: (text) => `${text}\n`
+      })
+    )
+  const shared = (yield* templates).map(([file, text]) => [rename(file), rename(text)] as const)
+  const lengths = [...new Set(params.lengths)].sort((a, b) => a - b)
+  const own: ReadonlyArray<readonly [string, string]> = [
+    ["README.md", readme(plan, name, lengths)],
+    [`src/${name}/constants.py`, constantsModule(plan)],
+    [`src/${name}/plan.json`, yield* json(plan)],
+    ["tests/golden.json", yield* json(golden(plan, lengths))]
+  ]
+  return Object.fromEntries([...shared, ...own].sort(([a], [b]) => (a < b ? -1 : 1)))
+})
+
+/** Plan → a Python package of Triton kernels specialised to it, with its reference and tests. */
+export const emitTriton = stage("codegen-triton", {
+  version: "1",
+  module: import.meta.url,
+  description: "Emits a Python package of Triton kernels specialised to the plan",
+  inputs: { plan: PlanDocument },
+  outputs: { kernels: KernelPackage },
+  params: EmitTritonParams,
+  reproducible: "bitwise",
+  fingerprint: Effect.map(templatesDigest, (templates) => ({
+    facts: { "codegen-triton.templates": templates }
+  })),
+  run: ({ plan }, params) =>
+    plan.value.pipe(
+      Effect.flatMap((plan) => emitFiles(plan, params)),
+      Effect.map((files) => ({ kernels: { files } }))
+    )
+})

@@ -1,0 +1,164 @@
+import { readFile } from "node:fs/promises"
+import { FileSystem } from "@effect/platform"
+import { NodeFileSystem } from "@effect/platform-node"
+import { Plan } from "@tessera/attention"
+import { Effect, Layer, Schema } from "effect"
+import { describe, expect, it } from "vitest"
+import { emitFiles, emitTriton, EmitTritonParams, packageNameOf } from "../src/index.js"
+import { odd, small } from "./plans.js"
+
+const params = Schema.decodeSync(EmitTritonParams)({})
+
+const emit = (plan: Plan, options = params) =>
+  Effect.runPromise(emitFiles(plan, options).pipe(Effect.provide(NodeFileSystem.layer)))
+
+const digest = (layer: Layer.Layer<FileSystem.FileSystem>) =>
+  Effect.runPromise(
+    (
+      emitTriton.spec.fingerprint as Effect.Effect<
+        { readonly facts: unknown },
+        unknown,
+        FileSystem.FileSystem
+      >
+    ).pipe(
+      Effect.map(({ facts }) => facts),
+      Effect.provide(layer)
+    )
+  )
+
+/** The real file system, with reads changed. */
+const reading = (change: (fs: FileSystem.FileSystem) => FileSystem.FileSystem["readFileString"]) =>
+  Layer.effect(
+    FileSystem.FileSystem,
+    Effect.map(FileSystem.FileSystem, (fs) => ({ ...fs, readFileString: change(fs) }))
+  ).pipe(Layer.provide(NodeFileSystem.layer))
+
+describe("emitFiles", () => {
+  it("emits a package under the plan's name", async () => {
+    expect(Object.keys(await emit(small))).toEqual([
+      "LICENSE",
+      "README.md",
+      "bench/bench.py",
+      "pyproject.toml",
+      "src/tessera_moa_25/__init__.py",
+      "src/tessera_moa_25/checks.py",
+      "src/tessera_moa_25/constants.py",
+      "src/tessera_moa_25/decode.py",
+      "src/tessera_moa_25/plan.json",
+      "src/tessera_moa_25/prefill.py",
+      "src/tessera_moa_25/py.typed",
+      "src/tessera_moa_25/reference.py",
+      "src/tessera_moa_25/spans.py",
+      "src/tessera_moa_25/tables.py",
+      "src/tessera_moa_25/tiles.py",
+      "tests/conftest.py",
+      "tests/golden.json",
+      "tests/test_kernels.py",
+      "tests/test_spans.py"
+    ])
+  })
+
+  it("leaves no trace of the templates' name", async () => {
+    for (const [file, text] of Object.entries(await emit(odd))) {
+      expect(`${file}\n${text}`).not.toMatch(/tessera[-_]kernels/)
+    }
+  })
+
+  it("emits equal bytes for equal plans, whatever the order of their fields", async () => {
+    const { format, name, model, ...rest } = small
+    const reversed: Plan = { ...rest, model, name, format }
+    expect(Object.keys(reversed)).not.toEqual(Object.keys(small))
+    expect(await emit(reversed)).toEqual(await emit(small))
+  })
+
+  it("ships the plan as it was given", async () => {
+    const text = (await emit(small))["src/tessera_moa_25/plan.json"] ?? ""
+    expect(Schema.decodeUnknownSync(Plan)(JSON.parse(text))).toEqual(small)
+  })
+
+  it("changes the constants alone in the sources when a rule changes", async () => {
+    const [first, ...rest] = small.rules
+    const other = { ...small, rules: [[{ alpha: 0, beta: 0.75 }, ...(first ?? []).slice(1)], ...rest] }
+    const [a, b] = [await emit(small), await emit(other)]
+    expect(Object.keys(a).filter((file) => a[file] !== b[file])).toEqual([
+      "README.md",
+      "src/tessera_moa_25/constants.py",
+      "src/tessera_moa_25/plan.json",
+      "tests/golden.json"
+    ])
+  })
+
+  it("folds the plan into readable constants", async () => {
+    const text = (await emit(small))["src/tessera_moa_25/constants.py"]
+    expect(text).toContain('PLAN = "MoA 25%"')
+    expect(text).toContain("BLOCK = 16\nSINK = 16\nMIN_WINDOW = 2\n")
+    expect(text).toContain(
+      "    (0.0, 1.0),\n    (0.0, 0.25),\n    (64.0, 0.0),\n    (-32.0, 0.5),\n    (32.0, 0.125),\n"
+    )
+    expect(text).toContain("        0, 1, 2, 3,\n")
+    expect(text).toContain("        4, 4, 5, 6,\n")
+  })
+
+  it.each([
+    [{ ...small.model, kvHeads: 3 }, "4 query heads cannot share 3 KV heads evenly"],
+    [{ ...small.model, headDim: 512 }, "head dimension 512: the kernels go up to 256"]
+  ])("refuses a model that the kernels cannot take", async (model, detail) => {
+    const error = await Effect.runPromise(
+      Effect.flip(emitFiles({ ...small, model }, params)).pipe(Effect.provide(NodeFileSystem.layer))
+    )
+    expect(error).toMatchObject({ _tag: "CodegenError", reason: "UnsupportedPlan", detail })
+  })
+
+  it("says which template cannot be read", async () => {
+    const broken = reading(
+      (fs) => (path, encoding) =>
+        fs.readFileString(path.endsWith("decode.py") ? `${path}.gone` : path, encoding)
+    )
+    const error = await Effect.runPromise(Effect.flip(emitFiles(small, params)).pipe(Effect.provide(broken)))
+    expect(error).toMatchObject({
+      reason: "Template",
+      where: "python/template/src/tessera_kernels/decode.py"
+    })
+  })
+})
+
+describe("the stage's fingerprint", () => {
+  it("changes with any template", async () => {
+    const facts = await digest(NodeFileSystem.layer)
+    expect(facts).toEqual({ "codegen-triton.templates": expect.stringMatching(/^sha256:[0-9a-f]{64}$/) })
+    const edited = reading(
+      (fs) => (path, encoding) =>
+        Effect.map(fs.readFileString(path, encoding), (text) =>
+          path.endsWith("decode.py") ? `${text}# edited\n` : text
+        )
+    )
+    expect(await digest(edited)).not.toEqual(facts)
+  })
+})
+
+describe("the package's name", () => {
+  it.each([
+    ["moa-25", "tessera_moa_25"],
+    ["MoA 25% (log-odds)", "tessera_moa_25_log_odds"],
+    ["", "tessera_plan"],
+    ["%", "tessera_plan"],
+    ["x".repeat(80), `tessera_${"x".repeat(40)}`]
+  ])("of plan %j is %s", (plan, name) => {
+    expect(packageNameOf(plan)).toBe(name)
+    expect(Schema.decodeSync(EmitTritonParams)({ packageName: name }).packageName).toBe(name)
+  })
+
+  it("must be a Python identifier", () => {
+    expect(() => Schema.decodeSync(EmitTritonParams)({ packageName: "moa-25" })).toThrow(/lower-case letters/)
+  })
+})
+
+describe("the lock file of the test environment", () => {
+  it("pins every package by hash and names no registry", async () => {
+    const lock = await readFile(new URL("../python/requirements.lock", import.meta.url), "utf8")
+    const packages = lock.split("\n").filter((line) => /^[a-z]/.test(line))
+    expect(packages.length).toBeGreaterThan(20)
+    expect(packages.every((line) => line.includes("==") && line.endsWith("\\"))).toBe(true)
+    expect(lock).not.toMatch(/https?:|--(extra-)?index-url|--find-links/)
+  })
+})

@@ -1,0 +1,119 @@
+import { execFile } from "node:child_process"
+import { cp, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { dirname, join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { promisify } from "node:util"
+import { NodeFileSystem } from "@effect/platform-node"
+import type { Plan } from "@tessera/attention"
+import { Effect, Schema } from "effect"
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { emitFiles, EmitTritonParams } from "../src/index.js"
+import { odd, small } from "./plans.js"
+import { findPython, interpreter } from "./python.js"
+
+const found = await findPython()
+if ("skip" in found) console.warn(`SKIPPED, the kernels of emitted packages are not run: ${found.skip}`)
+
+/** Making the environment downloads about 2 GB, once per machine and lock file. */
+const patience = 20 * 60_000
+
+describe.skipIf("skip" in found)("an emitted package", () => {
+  let python = ""
+  let folder = ""
+
+  const write = async (plan: Plan): Promise<string> => {
+    const params = Schema.decodeSync(EmitTritonParams)({ lengths: [500, 4096] })
+    const files = await Effect.runPromise(emitFiles(plan, params).pipe(Effect.provide(NodeFileSystem.layer)))
+    const target = join(folder, plan.name)
+    for (const [file, text] of Object.entries(files)) {
+      await mkdir(dirname(join(target, file)), { recursive: true })
+      await writeFile(join(target, file), text)
+    }
+    return target
+  }
+
+  /** Standard output; a failing program's whole output is the error's message. */
+  const run = (cwd: string, ...args: ReadonlyArray<string>): Promise<string> =>
+    promisify(execFile)(python, args, {
+      cwd,
+      maxBuffer: 1 << 26,
+      env: { ...process.env, PYTHONDONTWRITEBYTECODE: "1" }
+    }).then(
+      ({ stdout }) => stdout,
+      ({ stdout, stderr, message }: { stdout?: string; stderr?: string; message: string }) =>
+        Promise.reject(new Error(`${message}\n${stdout ?? ""}\n${stderr ?? ""}`))
+    )
+
+  beforeAll(async () => {
+    if ("skip" in found) return
+    folder = await mkdtemp(join(tmpdir(), "tessera-triton-"))
+    python = await interpreter(found)
+  }, patience)
+
+  afterAll(() => rm(folder, { recursive: true, force: true }))
+
+  it("passes its own tests where rules are per query head", { timeout: patience }, async () => {
+    const output = await run(await write(small), "-m", "pytest", "-q", "-W", "ignore::DeprecationWarning")
+    expect(output).toMatch(/\d+ passed/)
+    expect(output).not.toMatch(/failed|error/)
+  })
+
+  it(
+    "passes its own tests where blocks fit no tile, there is no sink and rules are per KV head",
+    { timeout: patience },
+    async () => {
+      const output = await run(await write(odd), "-m", "pytest", "-q", "-W", "ignore::DeprecationWarning")
+      expect(output).toMatch(/\d+ passed/)
+    }
+  )
+
+  it("is clean under ruff and strict mypy", { timeout: patience }, async () => {
+    const target = await write(small)
+    await run(target, "-m", "ruff", "check", "--no-cache", ".")
+    await run(target, "-m", "mypy", "--no-incremental")
+  })
+
+  it("has templates that are clean and formatted", { timeout: patience }, async () => {
+    const template = fileURLToPath(new URL("../python/template", import.meta.url))
+    await run(template, "-m", "ruff", "check", "--no-cache", ".")
+    await run(template, "-m", "ruff", "format", "--no-cache", "--check", ".")
+  })
+
+  it("fails its tests when its span arithmetic is not the emitter's", { timeout: patience }, async () => {
+    const target = await write(small)
+    const broken = join(folder, "broken")
+    await cp(target, broken, { recursive: true })
+    const constants = join(broken, "src", "tessera_moa_25", "constants.py")
+    await writeFile(
+      constants,
+      (await run(broken, "-c", `print(open(${JSON.stringify(constants)}).read())`)).replace(
+        "(0.0, 0.25)",
+        "(0.0, 0.26)"
+      )
+    )
+    await expect(run(broken, "-m", "pytest", "-q", "tests/test_spans.py")).rejects.toThrow(
+      /windows_and_densities/
+    )
+  })
+
+  it("installs", { timeout: patience }, async () => {
+    const target = await write(small)
+    const site = join(folder, "site")
+    await run(
+      target,
+      "-m",
+      "pip",
+      "install",
+      "-q",
+      "--no-deps",
+      "--no-build-isolation",
+      "--no-index",
+      "--target",
+      site,
+      "."
+    )
+    const program = `import sys; sys.path.insert(0, ${JSON.stringify(site)}); import tessera_moa_25 as p; print(p.density(4096), p.__file__)`
+    expect(await run(folder, "-c", program)).toMatch(/^0\.\d+ .*site.tessera_moa_25.__init__\.py/)
+  })
+})

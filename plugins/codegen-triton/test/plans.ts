@@ -1,0 +1,48 @@
+/** Plans to emit in tests: arbitrary ones for arithmetic, small ones whose kernels the interpreter can run. */
+import type { Geometry, Plan } from "@tessera/attention"
+import * as fc from "fast-check"
+
+export const geometry: fc.Arbitrary<Geometry> = fc
+  .tuple(fc.constantFrom(1, 7, 16, 32, 48, 64, 128), fc.nat({ max: 3 }), fc.integer({ min: 1, max: 3 }))
+  .map(([block, sinks, minWindow]) => ({ block, sink: block * sinks, minWindow }))
+
+export const small: Plan = {
+  format: 1,
+  name: "MoA 25%",
+  model: { architecture: "LlamaForCausalLM", layers: 2, queryHeads: 4, kvHeads: 2, headDim: 16 },
+  geometry: { block: 16, sink: 16, minWindow: 2 },
+  grouping: "query-head",
+  rules: [
+    [
+      { alpha: 0, beta: 1 },
+      { alpha: 0, beta: 0.25 },
+      { alpha: 64, beta: 0 },
+      { alpha: -32, beta: 0.5 }
+    ],
+    [
+      { alpha: 32, beta: 0.125 },
+      { alpha: 32, beta: 0.125 },
+      { alpha: 1e-7, beta: 0.3 },
+      { alpha: 128, beta: -0.01 }
+    ]
+  ],
+  length: "prompt",
+  provenance: { stage: "test" }
+}
+
+/** Blocks that no tile divides, no sink, rules per KV head. */
+export const odd: Plan = {
+  format: 1,
+  name: "odd",
+  model: { architecture: "LlamaForCausalLM", layers: 1, queryHeads: 6, kvHeads: 2, headDim: 24 },
+  geometry: { block: 24, sink: 0, minWindow: 1 },
+  grouping: "kv-head",
+  rules: [
+    [
+      { alpha: 0, beta: 0.5 },
+      { alpha: 48, beta: 0 }
+    ]
+  ],
+  length: "prompt+new",
+  provenance: {}
+}
