@@ -41,7 +41,7 @@ const why = (cause: unknown): string => {
   const first = (cause as Partial<esbuild.BuildFailure>).errors?.[0]
   if (first === undefined) return cause instanceof Error ? cause.message : String(cause)
   const at = first.location
-  return at === null ? first.text : `${at.file}:${at.line}: ${first.text}`
+  return at === null ? first.text : `${resolvePath(root, at.file)}:${at.line}: ${first.text}`
 }
 
 const root = parse(process.cwd()).root
