@@ -9,11 +9,11 @@ import { lineSlack, lineTokens, makeLineRecord } from "./Lines.js"
 import { makeNews } from "./News.js"
 import { documentSeparator } from "./Prompts.js"
 import { random } from "./Random.js"
-import { itemName, Length, Seed, Split } from "./Sets.js"
+import { itemName, Lengths, Seed, Split } from "./Sets.js"
 
 const CorpusParams = Schema.Struct({
   /** Length classes in tokens of the demo model; prompt, answer and end token together fill at least nine tenths. */
-  lengths: Schema.optionalWith(Schema.NonEmptyArray(Length), { default: () => [512, 1024, 2048] }),
+  lengths: Lengths,
   /** Items of each length. */
   items: Schema.optionalWith(Schema.Int.pipe(Schema.between(1, 9999)), { default: () => 8 }),
   seed: Seed,

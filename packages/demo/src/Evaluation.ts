@@ -10,7 +10,7 @@ import { lineSlack, lineTokens, makeLineRecord, mostLines, type LineRecord } fro
 import { makeNews, type News } from "./News.js"
 import { demoPrompts, documentSeparator, renderAnswer, renderPrompt } from "./Prompts.js"
 import { random } from "./Random.js"
-import { itemName, Length, Seed, Split } from "./Sets.js"
+import { itemName, Lengths, Seed, Split } from "./Sets.js"
 
 type Item = Row<typeof EvaluationSet>
 
@@ -117,7 +117,7 @@ const EvaluationParams = Schema.Struct({
    * Length classes in tokens: context, question, answer and end token together are no longer, and with the demo model
    * no more than a twentieth shorter.
    */
-  lengths: Schema.optionalWith(Schema.NonEmptyArray(Length), { default: () => [512, 1024, 2048] }),
+  lengths: Lengths,
   /** Records of lines of each length. */
   records: Count(8, 0),
   /** Questions about each record, at stratified depths; together they need the record only once. */

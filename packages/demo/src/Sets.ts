@@ -10,8 +10,13 @@ import { Schema } from "effect"
 export const Split = Schema.Literal("calibration", "validation", "test")
 export type Split = typeof Split.Type
 
-/** A length class in tokens. The shortest still holds an event's facts and summary. */
-export const Length = Schema.Int.pipe(Schema.between(384, 1_000_000))
+/** Length classes in tokens. The shortest that is allowed still holds an event's facts and summary. */
+export const Lengths = Schema.optionalWith(
+  Schema.NonEmptyArray(Schema.Int.pipe(Schema.between(384, 1_000_000))).pipe(
+    Schema.filter((lengths) => new Set(lengths).size === lengths.length || "a length is given twice")
+  ),
+  { default: () => [512, 1024, 2048] }
+)
 
 export const Seed = Schema.optionalWith(Schema.NonNegativeInt, { default: () => 0 })
 

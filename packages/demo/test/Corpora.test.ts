@@ -80,8 +80,9 @@ describe("demoNews and demoLines", () => {
     )
   })
 
-  it("refuse lengths that hold no event, and misspelt splits", async () => {
+  it("refuse lengths that hold no event or come twice, and misspelt splits", async () => {
     await expect(rowsOf(demoNews, Corpus, { lengths: [100] })).rejects.toThrow(/between\(384|384/)
+    await expect(rowsOf(demoNews, Corpus, { lengths: [512, 512] })).rejects.toThrow(/given twice/)
     await expect(rowsOf(demoNews, Corpus, { split: "train" })).rejects.toThrow(/split/)
   })
 })
