@@ -1,0 +1,189 @@
+/**
+ * The store in a folder. Safe for many processes: blobs are linked into place once, actions are renamed into place after
+ * their blobs, leases are files.
+ */
+import * as fs from "node:fs/promises"
+import { join } from "node:path"
+import {
+  ArtifactError,
+  canonicalJson,
+  type DocumentReader,
+  type Port,
+  type Reader,
+  type TreeReader
+} from "@tessera/core"
+import { Effect, Either, Layer, Option, ParseResult, Schema, Stream } from "effect"
+import { Action, type Artifact } from "./Action.js"
+import * as Blobs from "./Blobs.js"
+import { StoreError } from "./Errors.js"
+import { attempt, errorCode, uniqueName, writeAtomically } from "./Files.js"
+import * as Layout from "./Layout.js"
+import * as Leases from "./Leases.js"
+import * as Logs from "./Logs.js"
+import { Store } from "./Store.js"
+import * as Tables from "./Tables.js"
+import * as Trees from "./Trees.js"
+
+export interface Options {
+  /** The store's folder; made where it is not there. */
+  readonly root: string
+}
+
+const ActionFile = Schema.parseJson(Action)
+
+/** Leftovers of processes that died: their names begin with the process's id. */
+const sweep = (layout: Layout.Layout): Effect.Effect<void> =>
+  Effect.promise(async () => {
+    const day = 24 * 60 * 60 * 1000
+    for (const name of await fs.readdir(layout.temporary).catch(() => [])) {
+      const path = join(layout.temporary, name)
+      const stat = await fs.stat(path).catch(() => undefined)
+      // Other hosts may share the store, where process ids mean nothing: only what is old is surely nobody's.
+      if (stat !== undefined && Date.now() - stat.mtimeMs > day) await fs.rm(path, { recursive: true, force: true }).catch(() => {})
+    }
+  })
+
+const documentReader = <A>(blobs: Blobs.Blobs, port: Port & { kind: "document" }, artifact: Artifact): DocumentReader<A> => ({
+  digest: artifact.digest,
+  value: Effect.gen(function* () {
+    const path = yield* blobs.locate(artifact.digest)
+    const text = yield* attempt(path, () => fs.readFile(path, "utf8"))
+    return yield* Schema.decodeUnknown(Schema.parseJson(port.schema))(text) as Effect.Effect<A, ParseResult.ParseError>
+  }).pipe(
+    Effect.mapError((error) =>
+      error instanceof StoreError
+        ? new ArtifactError({ reason: "Unavailable", artifact: artifact.digest, detail: error.message, cause: error })
+        : new ArtifactError({
+            reason: "SchemaMismatch",
+            artifact: `${artifact.type} ${artifact.digest}`,
+            detail: `the port ${port.id} cannot read it: ${ParseResult.TreeFormatter.formatErrorSync(error)}`,
+            cause: error
+          })
+    )
+  )
+})
+
+const make = ({ root }: Options) =>
+  Effect.gen(function* () {
+    const layout = Layout.layout(root)
+    const blobs = Blobs.make(layout)
+    yield* attempt(root, () => fs.mkdir(layout.temporary, { recursive: true }))
+    yield* sweep(layout)
+
+    const verifyOutput = (artifact: Artifact): Effect.Effect<void, StoreError> =>
+      Effect.zipRight(
+        blobs.verify(artifact.digest),
+        artifact.kind === "tree"
+          ? Effect.flatMap(Trees.manifest(blobs, artifact.digest), ({ files }) =>
+              Effect.forEach(files, ({ digest }) => blobs.verify(digest), { discard: true, concurrency: 8 })
+            )
+          : Effect.void
+      )
+
+    const readAction = (path: string): Effect.Effect<Option.Option<Action>, StoreError> =>
+      attempt(path, async () => {
+        const text = await fs.readFile(path, "utf8").catch((cause: unknown) => {
+          if (errorCode(cause) === "ENOENT") return undefined
+          throw cause
+        })
+        if (text === undefined) return Option.none()
+        const action = Schema.decodeUnknownEither(ActionFile)(text)
+        if (Either.isRight(action)) return Option.some(action.right)
+        throw new StoreError({ reason: "Corrupt", path, detail: "is not a whole action" })
+      })
+
+    return Store.of({
+      location: root,
+      getAction: (key, onDamaged = () => Effect.void) =>
+        readAction(layout.action(key)).pipe(
+          Effect.tap((action) =>
+            Option.isSome(action)
+              ? Effect.forEach(Object.values(action.value.outputs), verifyOutput, { discard: true })
+              : Effect.void
+          ),
+          Effect.catchIf(
+            (error) => error.reason === "Corrupt" || error.reason === "NotFound",
+            (error) => Effect.as(onDamaged(error.message), Option.none())
+          )
+        ),
+      putAction: (action) =>
+        Effect.flatMap(Effect.orDie(Schema.encode(ActionFile)(action)), (text) =>
+          writeAtomically(layout.temporary, layout.action(action.key), text, "replace")
+        ),
+      actions: Stream.unwrap(
+        Effect.map(
+          attempt(layout.actions, () =>
+            fs.readdir(layout.actions, { recursive: true }).catch((cause: unknown) => {
+              if (errorCode(cause) === "ENOENT") return []
+              throw cause
+            })
+          ),
+          (names) =>
+            Stream.fromEffect(
+              Effect.forEach(
+                names.filter((name) => name.endsWith(".json")),
+                (name) => Effect.orElseSucceed(readAction(join(layout.actions, name)), () => Option.none<Action>()),
+                { concurrency: 16 }
+              )
+            ).pipe(
+              Stream.flatMap((found) =>
+                Stream.fromIterable(
+                  found.flatMap(Option.toArray).sort((a, b) => (a.startedAt < b.startedAt ? 1 : -1))
+                )
+              )
+            )
+        )
+      ),
+      putTable: (table, content) =>
+        "batches" in content ? Tables.putArrow(blobs, table, content) : Tables.putRows(blobs, table, content),
+      putDocument: (port, value) =>
+        Effect.gen(function* () {
+          const wrong = (detail: string, cause: unknown) =>
+            new ArtifactError({ reason: "SchemaMismatch", artifact: port.id, detail, cause })
+          if (port.kind !== "document") return yield* wrong(`is a ${port.kind}, not a document`, undefined)
+          const encoded = yield* Effect.mapError(Schema.encodeUnknown(port.schema)(value), (error) =>
+            wrong(ParseResult.TreeFormatter.formatErrorSync(error), error)
+          )
+          const text = yield* Effect.mapError(canonicalJson(encoded, port.id), (error) => wrong(error.detail, error))
+          return { kind: "document", type: port.id, ...(yield* blobs.putBytes(text)) }
+        }),
+      putFolder: (type, folder) => Trees.putFolder(blobs, type, folder),
+      adoptFolder: (type, folder) => Trees.adoptFolder(layout, blobs, type, folder),
+      open: <P extends Port>(port: P, artifact: Artifact) =>
+        Effect.gen(function* () {
+          if (port.kind !== artifact.kind) {
+            return yield* new ArtifactError({
+              reason: "SchemaMismatch",
+              artifact: artifact.digest,
+              detail: `is a ${artifact.kind}, but the port ${port.id} is a ${port.kind}`
+            })
+          }
+          const reader =
+            port.kind === "table"
+              ? yield* Tables.open(blobs, port, artifact)
+              : port.kind === "document"
+                ? documentReader(blobs, port, artifact)
+                : ({ digest: artifact.digest, path: yield* Trees.materialise(layout, blobs, artifact.digest) } satisfies TreeReader)
+          // The kind was matched above; the types of the three readers cannot follow it.
+          return reader as Reader<P>
+        }),
+      split: (artifact, by) => Tables.split(blobs, artifact, by),
+      concat: (table, artifacts) => Tables.concat(blobs, table, artifacts),
+      lease: (key) => Leases.lease(layout, key),
+      scratch: Effect.acquireRelease(
+        attempt(layout.temporary, async () => {
+          const path = join(layout.temporary, uniqueName())
+          await fs.mkdir(path, { recursive: true })
+          return path
+        }),
+        (path) => Effect.promise(() => fs.rm(path, { recursive: true, force: true }))
+      ),
+      appendEvent: (run, event) => Logs.append(layout, run, event),
+      runs: Logs.runs(layout),
+      events: (run) => Logs.events(layout, run),
+      blobPath: blobs.locate
+    })
+  })
+
+/** A store in a folder. */
+export const layer = (options: Options): Layer.Layer<Store, StoreError> => Layer.effect(Store, make(options))

@@ -1,0 +1,44 @@
+/**
+ * Where things are in a store's folder.
+ */
+import { join } from "node:path"
+
+export interface Layout {
+  readonly root: string
+  readonly blob: (digest: string) => string
+  readonly action: (key: string) => string
+  readonly lease: (key: string) => string
+  readonly run: (id: string) => string
+  readonly tree: (digest: string) => string
+  readonly external: (digest: string) => string
+  readonly actions: string
+  readonly runs: string
+  readonly leases: string
+  /** Partial files and folders of executions. */
+  readonly temporary: string
+  /** Blobs that did not have the digest they were stored under. */
+  readonly quarantine: string
+  readonly stats: string
+}
+
+const hex = (digest: string) => digest.replace(/^sha256:/, "")
+
+export const layout = (root: string): Layout => {
+  const sharded = (folder: string, digest: string, suffix = "") =>
+    join(root, folder, hex(digest).slice(0, 2), `${hex(digest).slice(2)}${suffix}`)
+  return {
+    root,
+    blob: (digest) => sharded("blobs", digest),
+    action: (key) => sharded("actions", key, ".json"),
+    lease: (key) => join(root, "leases", hex(key)),
+    run: (id) => join(root, "runs", `${id}.jsonl`),
+    tree: (digest) => sharded("trees", digest),
+    external: (digest) => sharded("external", digest, ".json"),
+    actions: join(root, "actions"),
+    runs: join(root, "runs"),
+    leases: join(root, "leases"),
+    temporary: join(root, "tmp"),
+    quarantine: join(root, "quarantine"),
+    stats: join(root, "stats.json")
+  }
+}

@@ -1,0 +1,157 @@
+/**
+ * Folders in the store: a manifest of files, each a blob; and folders outside that are read in place.
+ */
+import * as fs from "node:fs/promises"
+import { basename, dirname, join, relative, resolve, sep } from "node:path"
+import { canonicalJson } from "@tessera/core"
+import { Effect, Either, Schema } from "effect"
+import { type Artifact, TreeManifest } from "./Action.js"
+import { type Blobs, External, sameFile, statOf } from "./Blobs.js"
+import { StoreError } from "./Errors.js"
+import { attempt, digestFile, storeError, uniqueName, writeAtomically } from "./Files.js"
+import type { Layout } from "./Layout.js"
+
+type Entry = TreeManifest["files"][number]
+
+const decodeManifest = Schema.decodeUnknownEither(Schema.parseJson(TreeManifest))
+
+/** Regular files under a folder, or a single file, by relative path in code unit order. */
+const listFiles = (path: string): Effect.Effect<ReadonlyArray<{ readonly path: string; readonly file: string; readonly executable: boolean }>, StoreError> =>
+  attempt(path, async () => {
+    const stat = await fs.stat(path).catch((cause: unknown) => {
+      throw storeError(path, cause)
+    })
+    if (stat.isFile()) return [{ path: basename(path), file: path, executable: (stat.mode & 0o100) !== 0 }]
+    const found: Array<{ path: string; file: string; executable: boolean }> = []
+    for (const entry of await fs.readdir(path, { recursive: true, withFileTypes: true })) {
+      const file = join(entry.parentPath ?? entry.path, entry.name)
+      // A link inside a model folder (as download caches make them) is its target; one that leads nowhere fails here.
+      const real = entry.isSymbolicLink() ? await fs.stat(file) : undefined
+      if (!(real?.isFile() ?? entry.isFile())) continue
+      const { mode } = real ?? (await fs.stat(file))
+      found.push({ path: relative(path, file).split(sep).join("/"), file, executable: (mode & 0o100) !== 0 })
+    }
+    return found.sort((a, b) => (a.path < b.path ? -1 : 1))
+  })
+
+const commit = (blobs: Blobs, type: string, files: ReadonlyArray<Entry>): Effect.Effect<Artifact, StoreError> =>
+  Effect.gen(function* () {
+    const text = canonicalJson({ files }, type)
+    if (Either.isLeft(text)) {
+      return yield* new StoreError({ reason: "Invalid", path: type, detail: text.left.message, cause: text.left })
+    }
+    const { digest } = yield* blobs.putBytes(text.right)
+    return { kind: "tree", type, digest, size: files.reduce((sum, file) => sum + file.size, 0) }
+  })
+
+const entry = (path: string, blob: { readonly digest: string; readonly size: number }, executable: boolean): Entry => ({
+  path,
+  ...blob,
+  ...(executable ? { executable } : {})
+})
+
+export const putFolder = (blobs: Blobs, type: string, folder: string): Effect.Effect<Artifact, StoreError> =>
+  Effect.gen(function* () {
+    const files = yield* listFiles(folder)
+    const entries = yield* Effect.forEach(
+      files,
+      ({ path, file, executable }) => Effect.map(blobs.putFile(file), (blob) => entry(path, blob, executable)),
+      { concurrency: 8 }
+    )
+    return yield* commit(blobs, type, entries)
+  })
+
+const Stats = Schema.Record({
+  key: Schema.String,
+  value: Schema.Struct({ stat: External, digest: Schema.String })
+})
+const decodeStats = Schema.decodeUnknownEither(Schema.parseJson(Stats))
+
+/** Digests files in place; what was digested before and has not changed is not read again. */
+export const adoptFolder = (
+  layout: Layout,
+  blobs: Blobs,
+  type: string,
+  folder: string
+): Effect.Effect<Artifact, StoreError> =>
+  Effect.gen(function* () {
+    const root = resolve(folder)
+    const files = yield* listFiles(root).pipe(
+      Effect.mapError((error) =>
+        error.reason === "NotFound"
+          ? new StoreError({ reason: "NotFound", path: root, detail: "there is no such file or folder", cause: error })
+          : error
+      )
+    )
+    // A cache: unreadable means empty.
+    const text = yield* Effect.orElseSucceed(attempt(layout.stats, () => fs.readFile(layout.stats, "utf8")), () => "{}")
+    const known = Either.getOrElse(decodeStats(text), () => ({}) as typeof Stats.Type)
+    const fresh: Record<string, (typeof Stats.Type)[string]> = {}
+    const entries = yield* Effect.forEach(
+      files,
+      ({ path, file, executable }) =>
+        Effect.gen(function* () {
+          const stat = yield* statOf(file)
+          const before = known[file]
+          const same = before !== undefined && sameFile(before.stat, stat)
+          const digest = same ? before.digest : (yield* digestFile(file)).digest
+          if (!same) fresh[file] = { stat, digest }
+          yield* blobs.locate(digest).pipe(Effect.catchAll(() => blobs.refer(digest, stat)))
+          return entry(path, { digest, size: stat.size }, executable)
+        }),
+      { concurrency: 4 }
+    )
+    if (Object.keys(fresh).length > 0) {
+      yield* writeAtomically(layout.temporary, layout.stats, JSON.stringify({ ...known, ...fresh }), "replace")
+    }
+    return yield* commit(blobs, type, entries)
+  })
+
+export const manifest = (blobs: Blobs, digest: string): Effect.Effect<TreeManifest, StoreError> =>
+  Effect.gen(function* () {
+    const path = yield* blobs.locate(digest)
+    const decoded = decodeManifest(yield* attempt(path, () => fs.readFile(path, "utf8")))
+    return yield* Either.isRight(decoded)
+      ? Effect.succeed(decoded.right)
+      : new StoreError({ reason: "Corrupt", path, detail: "is not the manifest of a tree" })
+  })
+
+const unsafe = (path: string) =>
+  path === "" || path.startsWith("/") || path.includes("\\") || path.split("/").some((part) => part === ".." || part === "." || part === "")
+
+/** A folder with the tree's files, made once: links to the blobs, which are read-only. */
+export const materialise = (layout: Layout, blobs: Blobs, digest: string): Effect.Effect<string, StoreError> =>
+  Effect.gen(function* () {
+    const { files } = yield* manifest(blobs, digest)
+    const located = yield* Effect.forEach(files, (file) => Effect.map(blobs.locate(file.digest), (from) => ({ ...file, from })))
+    const bad = files.find(({ path }) => unsafe(path))
+    if (bad !== undefined) {
+      return yield* new StoreError({ reason: "Invalid", path: bad.path, detail: "is not a path inside a tree" })
+    }
+    const target = layout.tree(digest)
+    const there = yield* Effect.isSuccess(attempt(target, () => fs.access(target)))
+    if (there && located.every(({ digest, from }) => from === layout.blob(digest))) return target
+    const partial = join(layout.temporary, uniqueName())
+    yield* attempt(target, async () => {
+      await fs.mkdir(partial, { recursive: true })
+      for (const { path, from, digest, executable } of located) {
+        const file = join(partial, path)
+        await fs.mkdir(dirname(file), { recursive: true })
+        if (from !== layout.blob(digest)) await fs.symlink(from, file)
+        else if (executable === true) {
+          await fs.copyFile(from, file)
+          await fs.chmod(file, 0o555)
+        } else await fs.link(from, file)
+      }
+      await fs.mkdir(dirname(target), { recursive: true })
+      if (there) await fs.rename(target, join(layout.temporary, uniqueName()))
+      await fs.rename(partial, target).catch(async (cause: unknown) => {
+        // Another process was first: its folder is the same.
+        await fs.rm(partial, { recursive: true, force: true })
+        await fs.access(target).catch(() => {
+          throw cause
+        })
+      })
+    })
+    return target
+  })
