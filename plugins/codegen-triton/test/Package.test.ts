@@ -70,14 +70,14 @@ describe.skipIf("skip" in found)("an emitted package", () => {
 
   it("is clean under ruff and strict mypy", { timeout: patience }, async () => {
     const target = await write(small)
-    await run(target, "-m", "ruff", "check", "--no-cache", ".")
-    await run(target, "-m", "mypy", "--no-incremental")
+    expect(await run(target, "-m", "ruff", "check", "--no-cache", ".")).toContain("All checks passed")
+    expect(await run(target, "-m", "mypy", "--no-incremental")).toContain("no issues found")
   })
 
   it("has templates that are clean and formatted", { timeout: patience }, async () => {
     const template = fileURLToPath(new URL("../python/template", import.meta.url))
-    await run(template, "-m", "ruff", "check", "--no-cache", ".")
-    await run(template, "-m", "ruff", "format", "--no-cache", "--check", ".")
+    expect(await run(template, "-m", "ruff", "check", "--no-cache", ".")).toContain("All checks passed")
+    expect(await run(template, "-m", "ruff", "format", "--no-cache", "--check", ".")).toMatch(/already formatted/)
   })
 
   it("fails its tests when its span arithmetic is not the emitter's", { timeout: patience }, async () => {

@@ -1,7 +1,7 @@
 """Errors against float64 and times beside torch's dense attention, for the plan's own layers. Needs a GPU.
 
-Times are medians of CUDA events with the L2 cache flushed before every repetition, averaged over layers; decode is
-replayed from a CUDA graph. Dense is the faster of the backends cuDNN and flash, with K and V of the KV heads only.
+Times are medians of CUDA events with calls replayed from a CUDA graph and the L2 cache flushed before every
+repetition, averaged over layers. Dense is the faster of the backends cuDNN and flash, with the K and V of the KV heads.
 """
 
 import argparse
@@ -24,37 +24,34 @@ def normal(*shape: int, dtype: torch.dtype) -> torch.Tensor:
     return torch.randn(*shape, device=DEVICE, dtype=torch.float32).to(dtype)
 
 
-def milliseconds(call: Callable[[], object], graph: bool, repetitions: int = 7) -> float:
+def milliseconds(call: Callable[[], object], repetitions: int = 7) -> float:
     """Median time of a call after two to warm up."""
     for _ in range(2):
         call()
     torch.cuda.synchronize()
-    replay: Callable[[], object] = call
-    if graph:
-        captured = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(captured):
-            call()
-        replay = captured.replay
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        call()
     flush = torch.empty(256 << 20, dtype=torch.int8, device=DEVICE)
     times: list[float] = []
     for _ in range(repetitions):
         flush.zero_()
         begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         begin.record()
-        replay()
+        graph.replay()
         end.record()
         torch.cuda.synchronize()
         times.append(begin.elapsed_time(end))
     return sorted(times)[repetitions // 2]
 
 
-def best_dense(calls: list[Callable[[], object]], graph: bool) -> float:
+def best_dense(calls: list[Callable[[], object]]) -> float:
     times: list[float] = []
     for backend in BACKENDS:
         for call in calls:
             try:
                 with sdpa_kernel(backend):
-                    times.append(milliseconds(call, graph))
+                    times.append(milliseconds(call))
             except RuntimeError:
                 # The backend does not take this shape, type or device.
                 torch.cuda.synchronize()
@@ -107,11 +104,11 @@ def prefill_row(layers: list[int], length: int, dtype: torch.dtype) -> str:
     q = normal(1, HEADS, length, DIM, dtype=dtype)
     k, v = normal(1, KV_HEADS, length, DIM, dtype=dtype), normal(1, KV_HEADS, length, DIM, dtype=dtype)
     out = torch.empty_like(q)
-    dense = best_dense([lambda: scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)], graph=False)
+    dense = best_dense([lambda: scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)])
     times: list[float] = []
     for layer in layers:
         windows = spans.layer_windows(layer, length)
-        times.append(milliseconds(lambda windows=windows: windowed_prefill(q, k, v, windows, out=out), graph=False))
+        times.append(milliseconds(lambda windows=windows: windowed_prefill(q, k, v, windows, out=out)))
     ours, share = mean(times), mean([visited_share(layer, length) for layer in layers])
     return f"| {length} | {dense:.3f} | {ours:.3f} | {dense / ours:.2f} | {share:.3f} | {share * dense / ours:.2f} |"
 
@@ -120,7 +117,7 @@ def bandwidth() -> float:
     """Bytes per millisecond, read and written, of a large copy."""
     source = torch.empty(2 << 30, dtype=torch.int8, device=DEVICE)
     target = torch.empty_like(source)
-    return 2 * source.numel() / milliseconds(lambda: target.copy_(source), graph=False)
+    return 2 * source.numel() / milliseconds(lambda: target.copy_(source))
 
 
 def decode_row(layers: list[int], batch: int, length: int, dtype: torch.dtype, rate: float) -> str:
@@ -134,14 +131,11 @@ def decode_row(layers: list[int], batch: int, length: int, dtype: torch.dtype, r
             lambda: scaled_dot_product_attention(single, k, v, enable_gqa=True),
             lambda: scaled_dot_product_attention(folded, k, v),
         ],
-        graph=True,
     )
     times, limits = [], []
     for layer in layers:
         windows = spans.layer_windows(layer, length)
-        times.append(
-            milliseconds(lambda windows=windows: windowed_decode(q, k, v, lengths, windows, out=out), graph=True)
-        )
+        times.append(milliseconds(lambda windows=windows: windowed_decode(q, k, v, lengths, windows, out=out)))
         kept = sum(
             end - start
             for head in range(0, HEADS, GROUP)
