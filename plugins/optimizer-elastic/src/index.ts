@@ -1,1 +1,5 @@
-export {}
+/** @module Chooses an elastic span rule for each head under a density budget, proven optimal. */
+export * from "./Errors.js"
+export * from "./OptimiseElastic.js"
+export * from "./Params.js"
+export { rulesOf } from "./Rules.js"

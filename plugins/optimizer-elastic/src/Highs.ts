@@ -1,0 +1,140 @@
+/**
+ * HiGHS, as WebAssembly: one mixed-integer program in, one solution out.
+ *
+ * A solve blocks the process until it ends: WebAssembly is synchronous here. Interruption takes effect before and after
+ * each solve, so a time limit bounds how long it can take.
+ */
+import { Effect } from "effect"
+import loadHighs, { type Highs } from "highs"
+import { OptimizerError } from "./Errors.js"
+
+/** Minimise cost · x over binary x with lower <= A x <= upper. Rows are sparse. */
+export interface Program {
+  readonly cost: Float64Array
+  readonly rows: ReadonlyArray<Row>
+}
+
+export interface Row {
+  readonly columns: ArrayLike<number>
+  readonly values: ArrayLike<number>
+  readonly lower: number
+  readonly upper: number
+}
+
+export interface Limits {
+  /** Seconds. */
+  readonly timeLimit: number
+  /** Relative gap at which a solution counts as optimal. */
+  readonly gap: number
+}
+
+export interface Answer {
+  readonly x: Float64Array
+  readonly objective: number
+  /** No solution is better than this. */
+  readonly bound: number
+  /** False where the time limit was reached first. */
+  readonly proven: boolean
+}
+
+export interface Solver {
+  readonly version: string
+  /** `undefined` where no solution exists. */
+  readonly solve: (
+    program: Program,
+    limits: Limits,
+    start: Float64Array | undefined
+  ) => Effect.Effect<Answer | undefined, OptimizerError>
+}
+
+// The package's types describe its CommonJS form; as a module it exports the loader itself.
+const load = loadHighs as unknown as () => Promise<Highs>
+
+const failed = (detail: string, cause?: unknown) => new OptimizerError({ reason: "Solver", detail, cause })
+
+const run = (highs: Highs, program: Program, limits: Limits, start: Float64Array | undefined) => {
+  const columns = program.cost.length
+  const entries = program.rows.reduce((sum, row) => sum + row.columns.length, 0)
+  const starts = new Int32Array(program.rows.length + 1)
+  const indices = new Int32Array(entries)
+  const values = new Float64Array(entries)
+  let at = 0
+  program.rows.forEach((row, i) => {
+    indices.set(row.columns, at)
+    values.set(row.values, at)
+    at += row.columns.length
+    starts[i + 1] = at
+  })
+  return highs.withModel(
+    {
+      numCols: columns,
+      numRows: program.rows.length,
+      colCost: program.cost,
+      colLower: new Float64Array(columns),
+      colUpper: new Float64Array(columns).fill(1),
+      rowLower: Float64Array.from(program.rows, (row) => row.lower),
+      rowUpper: Float64Array.from(program.rows, (row) => row.upper),
+      matrix: { format: "csr", numRows: program.rows.length, numCols: columns, starts, indices, values },
+      integrality: new Int32Array(columns).fill(highs.constants.variableType.integer)
+    },
+    (model) => {
+      model.options.set({
+        output_flag: false,
+        random_seed: 0,
+        time_limit: limits.timeLimit,
+        mip_rel_gap: limits.gap,
+        // Costs come scaled to about 1,000, so this is a billionth of them.
+        mip_abs_gap: 1e-6
+      })
+      if (start !== undefined) model.setSolution({ colValue: start })
+      model.run()
+      const status = model.getModelStatus()
+      const { modelStatus, solutionStatus } = highs.constants
+      if (status === modelStatus.infeasible || status === modelStatus.unboundedOrInfeasible) return undefined
+      if (status !== modelStatus.optimal && status !== modelStatus.timeLimit)
+        throw new Error(`HiGHS ended with model status ${status}`)
+      if (model.info.get("primal_solution_status") !== solutionStatus.feasible)
+        throw new Error(`HiGHS found no plan within ${limits.timeLimit} s; raise timeLimit`)
+      return {
+        x: model.getSolution().colValue,
+        objective: model.getObjectiveValue(),
+        bound: Number(model.info.get("mip_dual_bound")),
+        proven: status === modelStatus.optimal
+      }
+    }
+  )
+}
+
+// Lets timers, signals and other fibers in between two blocking solves.
+const breathe = Effect.async<void>((resume) => {
+  const handle = setImmediate(() => resume(Effect.void))
+  return Effect.sync(() => clearImmediate(handle))
+})
+
+// One instance serves a whole process: each solve has a model of its own, so nothing carries over.
+let loaded: Promise<Highs> | undefined
+
+const shared = (): Promise<Highs> => (loaded ??= load())
+
+/** Loads the solver. */
+export const makeSolver: Effect.Effect<Solver, OptimizerError> = Effect.map(
+  Effect.tryPromise({
+    try: shared,
+    catch: (cause) => failed("the HiGHS solver (npm package highs) could not be loaded", cause)
+  }),
+  (highs) => ({
+    version: `HiGHS ${highs.version.string}`,
+    solve: (program, limits, start) =>
+      Effect.zipRight(
+        breathe,
+        Effect.try({
+          try: () => run(highs, program, limits, start),
+          catch: (cause) => {
+            // Whatever threw may have left the instance unusable (out of memory, an abort).
+            loaded = undefined
+            return failed(cause instanceof Error ? cause.message : String(cause), cause)
+          }
+        })
+      )
+  })
+)

@@ -1,0 +1,255 @@
+/**
+ * Minimises one weighted sum of the losses under the budgets and under caps on single losses: the mixed-integer program
+ * of an instance, scaled so that the solver's tolerances (about 1e-6) are far below what is decided.
+ */
+import { Effect } from "effect"
+import { OptimizerError } from "./Errors.js"
+import type { Limits, Program, Row, Solver } from "./Highs.js"
+import { type Choice, type Instance, losses, meets } from "./Instance.js"
+
+export interface Goal {
+  /** One weight per objective, not negative. */
+  readonly weights: ReadonlyArray<number>
+  /** The most loss allowed at an objective. */
+  readonly caps: ReadonlyArray<number | undefined>
+}
+
+export interface Solution {
+  readonly choice: Choice
+  /** Weighted loss. */
+  readonly value: number
+  /** No choice has a smaller weighted loss than this. */
+  readonly bound: number
+  /** Whether the gap asked for was reached. */
+  readonly proven: boolean
+}
+
+/** The size that objective and caps have in the program. */
+const SCALE = 1000
+/** Sums too small to be scaled up are nothing. */
+const VANISHING = 1e-280
+/** What counts as rounding of a sum of losses. */
+const EPSILON = 1e-12
+
+/** Losses of a head's options above the head's least, so that all are >= 0 and the least plan costs 0. */
+interface Shifted {
+  readonly values: Float64Array
+  /** The sum of what was taken off. */
+  readonly offset: number
+}
+
+const shift = (instance: Instance, values: Float64Array): Shifted => {
+  const width = instance.options.length
+  const shifted = new Float64Array(values.length)
+  let offset = 0
+  instance.kept.forEach((kept, head) => {
+    const least = kept.reduce(
+      (min, r) => Math.min(min, values[head * width + r] ?? 0),
+      Number.POSITIVE_INFINITY
+    )
+    offset += least
+    for (const r of kept) shifted[head * width + r] = (values[head * width + r] ?? 0) - least
+  })
+  return { values: shifted, offset }
+}
+
+const weighted = (instance: Instance, weights: ReadonlyArray<number>): Float64Array => {
+  const result = new Float64Array(instance.heads * instance.options.length)
+  instance.loss.forEach((values, o) => {
+    const weight = weights[o] ?? 0
+    if (weight !== 0) values.forEach((value, i) => (result[i] = (result[i] ?? 0) + weight * value))
+  })
+  return result
+}
+
+const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b))
+
+/** The options of each head that can be in a plan whose shifted sums stay within limits. */
+const within = (
+  instance: Instance,
+  limits: ReadonlyArray<{ readonly shifted: Shifted; readonly most: number }>
+): ReadonlyArray<ReadonlyArray<number>> =>
+  instance.kept.map((kept, head) =>
+    kept.filter((r) =>
+      limits.every(({ shifted, most }) => (shifted.values[head * instance.options.length + r] ?? 0) <= most)
+    )
+  )
+
+interface Built {
+  readonly program: Program
+  /** Column of each head's first remaining option. */
+  readonly first: ReadonlyArray<number>
+  readonly columnOfRule: ReadonlyMap<string, number>
+}
+
+const build = (
+  instance: Instance,
+  left: ReadonlyArray<ReadonlyArray<number>>,
+  objective: Shifted,
+  scale: number,
+  caps: ReadonlyArray<{ readonly shifted: Shifted; readonly most: number }>
+): Built => {
+  const width = instance.options.length
+  const first: Array<number> = []
+  const heads: Array<number> = []
+  const options: Array<number> = []
+  left.forEach((kept, head) => {
+    first.push(options.length)
+    for (const r of kept) {
+      heads.push(head)
+      options.push(r)
+    }
+  })
+  const choices = options.length
+  const all = Array.from({ length: choices }, (_, i) => i)
+  const at = (i: number) => (heads[i] ?? 0) * width + (options[i] ?? 0)
+  const rows: Array<Row> = left.map((kept, head) => ({
+    columns: kept.map((_, i) => (first[head] ?? 0) + i),
+    values: kept.map(() => 1),
+    lower: 1,
+    upper: 1
+  }))
+  instance.budgets.forEach(({ least, most }, b) => {
+    const tokens = (i: number) => instance.options[options[i] ?? 0]?.tokens[b] ?? 0
+    const unit = all.reduce((unit, i) => gcd(unit, tokens(i)), 0) || 1
+    rows.push({
+      columns: all,
+      values: all.map((i) => tokens(i) / unit),
+      lower: Math.ceil(least / unit),
+      upper: Math.floor(most / unit)
+    })
+  })
+  for (const { shifted, most } of caps) {
+    const columns = all.filter((i) => (shifted.values[at(i)] ?? 0) > 0)
+    if (columns.length > 0 && most > 0)
+      rows.push({
+        columns,
+        values: columns.map((i) => ((shifted.values[at(i)] ?? 0) / most) * SCALE),
+        lower: 0,
+        upper: SCALE
+      })
+  }
+  const columnOfRule = new Map<string, number>()
+  if (instance.maxRulesPerLayer !== undefined) {
+    for (let layer = 0; layer < instance.layers; layer++) {
+      const own: Array<number> = []
+      for (const i of all) {
+        const head = heads[i] ?? 0
+        if (Math.floor(head / instance.headsPerLayer) !== layer) continue
+        const key = `${layer} ${options[i]}`
+        let column = columnOfRule.get(key)
+        if (column === undefined) {
+          column = choices + columnOfRule.size
+          columnOfRule.set(key, column)
+          own.push(column)
+        }
+        rows.push({ columns: [i, column], values: [1, -1], lower: -1, upper: 0 })
+      }
+      rows.push({ columns: own, values: own.map(() => 1), lower: 0, upper: instance.maxRulesPerLayer })
+    }
+  }
+  const cost = new Float64Array(choices + columnOfRule.size)
+  for (const i of all) cost[i] = (objective.values[at(i)] ?? 0) * scale
+  return { program: { cost, rows }, first, columnOfRule }
+}
+
+const startOf = (
+  instance: Instance,
+  left: ReadonlyArray<ReadonlyArray<number>>,
+  built: Built,
+  choice: Choice | undefined
+): Float64Array | undefined => {
+  if (choice === undefined) return undefined
+  const x = new Float64Array(built.program.cost.length)
+  for (const [head, kept] of left.entries()) {
+    const index = kept.indexOf(choice[head] ?? -1)
+    // Another option of equal cost and loss may have been kept instead; the solver can do without a start.
+    if (index < 0) return undefined
+    x[(built.first[head] ?? 0) + index] = 1
+    const rule = built.columnOfRule.get(`${Math.floor(head / instance.headsPerLayer)} ${choice[head]}`)
+    if (rule !== undefined) x[rule] = 1
+  }
+  return x
+}
+
+const choiceOf = (left: ReadonlyArray<ReadonlyArray<number>>, built: Built, x: Float64Array): Choice =>
+  Int32Array.from(left, (kept, head) => {
+    const first = built.first[head] ?? 0
+    // Whole up to the solver's tolerance, never truncated: 0.9999999 is a one.
+    const best = kept.reduce((best, _, i) => ((x[first + i] ?? 0) > (x[first + best] ?? 0) ? i : best), 0)
+    return kept[best] ?? 0
+  })
+
+/**
+ * The choice of least weighted loss; `undefined` where none meets budgets and caps. A cap is met up to a billionth of
+ * itself; budgets are met exactly, which is checked in whole tokens.
+ *
+ * A sum far below the largest loss would drown in the solver's tolerances: whatever cannot be in a plan as good as the
+ * one found is then dropped, the rest is scaled up again, and solved once more.
+ */
+export const minimise = (
+  solver: Solver,
+  instance: Instance,
+  goal: Goal,
+  limits: Limits,
+  start?: Choice
+): Effect.Effect<Solution | undefined, OptimizerError> =>
+  Effect.gen(function* () {
+    const objective = shift(instance, weighted(instance, goal.weights))
+    const caps: Array<{ readonly shifted: Shifted; readonly most: number }> = []
+    for (const [o, cap] of goal.caps.entries()) {
+      const values = instance.loss[o]
+      if (cap === undefined || values === undefined) continue
+      const shifted = shift(instance, values)
+      const slack = EPSILON * (instance.range[o] ?? 1) + 1e-15 * Math.abs(shifted.offset)
+      if (cap - shifted.offset < -slack) return undefined
+      caps.push({ shifted, most: Math.max(cap - shifted.offset, 0) + slack })
+    }
+    const value = (choice: Choice) =>
+      losses(instance, choice).reduce((sum, loss, o) => sum + loss * (goal.weights[o] ?? 0), 0)
+    const sum = (values: Float64Array, choice: Choice) =>
+      choice.reduce((sum, r, head) => sum + (values[head * instance.options.length + r] ?? 0), 0)
+
+    let known = start
+    let ceiling =
+      start === undefined
+        ? instance.kept.reduce(
+            (sum, kept, head) =>
+              sum + Math.max(...kept.map((r) => objective.values[head * instance.options.length + r] ?? 0)),
+            0
+          )
+        : sum(objective.values, start)
+    for (let round = 0; ; round++) {
+      const left = within(instance, [
+        ...caps,
+        { shifted: objective, most: ceiling * (1 + 1e-9) + Number.MIN_VALUE }
+      ])
+      if (left.some((kept) => kept.length === 0)) return undefined
+      const scale = ceiling > VANISHING ? SCALE / ceiling : 1
+      const built = build(instance, left, objective, scale, caps)
+      const answer = yield* solver.solve(built.program, limits, startOf(instance, left, built, known))
+      if (answer === undefined) return undefined
+      const choice = choiceOf(left, built, answer.x)
+      const found = sum(objective.values, choice)
+      if (!meets(instance, choice) || Math.abs(found * scale - answer.objective) > 1e-2)
+        return yield* new OptimizerError({
+          reason: "Solver",
+          detail:
+            `${solver.version} returned a plan that breaks a budget or has another loss than it says ` +
+            `(${answer.objective / scale}, counted again ${found}); please report the influence that does it`
+        })
+      const scaled = found * scale
+      if (scaled < 1 && found > VANISHING && answer.proven && round < 6) {
+        known = choice
+        ceiling = found
+        continue
+      }
+      const shiftedBound = Math.min(Math.max(answer.bound / scale, 0), found)
+      return {
+        choice,
+        value: value(choice),
+        bound: value(choice) - (found - shiftedBound),
+        proven: answer.proven
+      }
+    }
+  })

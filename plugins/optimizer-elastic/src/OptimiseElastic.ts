@@ -1,0 +1,147 @@
+/**
+ * The stage that chooses an elastic rule for each head (MoA, arXiv 2406.14909 §4), proven optimal.
+ */
+import {
+  AttentionShapeDocument,
+  type AttentionShape,
+  type Candidate,
+  Candidates,
+  dense,
+  density,
+  Influence,
+  type Plan
+} from "@tessera/attention"
+import { stage } from "@tessera/core"
+import { Effect, Stream } from "effect"
+import { curvesOf, type InfluenceRow } from "./Curves.js"
+import { OptimizerError } from "./Errors.js"
+import { checkEach } from "./Feasibility.js"
+import { makeSolver, type Solver } from "./Highs.js"
+import { type Instance, instanceOf, total } from "./Instance.js"
+import { type Density, ElasticParams } from "./Params.js"
+import { type Found, search } from "./Pareto.js"
+
+const percent = (share: number): string => String(Number((share * 100).toFixed(2)))
+
+const densityText = (density: Density): string =>
+  typeof density === "number"
+    ? String(density)
+    : Object.entries(density)
+        .map(([length, share]) => `${length}: ${share}`)
+        .join(", ")
+
+/** The density in a plan's name: the bound at the longest profiled length. */
+const named = (density: Density, lengths: ReadonlyArray<number>): string =>
+  percent(typeof density === "number" ? density : (density[String(lengths.at(-1))] ?? 1))
+
+/** Gaps below it are those of adding up in another order. */
+const ROUNDING = 1e-9
+
+const proof = (found: Found): string => {
+  const { value, bound, proven } = found.solution
+  const gap = (value - bound) / Math.max(Math.abs(value), Number.MIN_VALUE)
+  return `${proven ? "optimal" : "stopped at the time limit"}, gap ${gap < ROUNDING ? 0 : Number(gap.toPrecision(3))}`
+}
+
+const planOf = (
+  instance: Instance,
+  found: Found,
+  name: string,
+  params: ElasticParams,
+  shape: AttentionShape,
+  solver: Solver
+): Plan => ({
+  format: 1,
+  name,
+  model: shape,
+  geometry: instance.geometry,
+  grouping: params.grouping,
+  rules: Array.from({ length: instance.layers }, (_, layer) =>
+    Array.from({ length: instance.headsPerLayer }, (_, head) => {
+      const option = found.choice[layer * instance.headsPerLayer + head] ?? 0
+      return instance.options[option]?.rule ?? dense
+    })
+  ),
+  length: params.length,
+  provenance: {
+    method: "elastic",
+    objective: found.objective,
+    proof: proof(found),
+    solver: solver.version,
+    lengths: instance.lengths.join(", "),
+    density: densityText(params.density),
+    ...(params.lowerDensity === undefined ? {} : { lowerDensity: densityText(params.lowerDensity) }),
+    ...(params.extendLengths.length === 0 ? {} : { extendLengths: params.extendLengths.join(", ") }),
+    ...(params.maxRulesPerLayer === undefined ? {} : { maxRulesPerLayer: String(params.maxRulesPerLayer) }),
+    groupLoss: params.groupLoss,
+    rules: String(instance.options.length),
+    lossBeyond: String(total(instance, instance.beyond, found.choice))
+  }
+})
+
+export interface Report {
+  (progress: {
+    readonly done: number
+    readonly total: number
+    readonly unit: string
+    readonly label: string
+  }): Effect.Effect<void>
+}
+
+/**
+ * Chooses plans from an influence. Of plans alike in the losses, those come that are expected to lose less beyond the
+ * profiled lengths. The first candidate has the least sum of the losses, each as a share of its length's range; the
+ * others follow in the order of that sum.
+ */
+export const optimise = (
+  rows: ReadonlyArray<InfluenceRow>,
+  shape: AttentionShape,
+  params: ElasticParams,
+  report: Report = () => Effect.void
+): Effect.Effect<readonly [Candidate, ...ReadonlyArray<Candidate>], OptimizerError> =>
+  Effect.gen(function* () {
+    const curves = yield* curvesOf(rows, shape, params.grouping, params.groupLoss)
+    const instance = yield* instanceOf(curves, params)
+    yield* checkEach(instance)
+    const solver = yield* makeSolver
+    const found = yield* search(solver, instance, {
+      objectives: params.objectives,
+      points: params.points,
+      limits: { timeLimit: params.timeLimit, gap: params.gap },
+      report: (done, total, label) => report({ done, total, unit: "problems", label })
+    })
+    const candidate = (one: Found, i: number): Candidate => {
+      const name = `${params.name}-${named(params.density, instance.lengths)}-${i + 1}`
+      const plan = planOf(instance, one, name, params, shape, solver)
+      return {
+        plan,
+        expected: instance.lengths.map((length, o) => ({
+          length,
+          loss: one.losses[o] ?? 0,
+          density: density(plan, length)
+        }))
+      }
+    }
+    const [first, ...rest] = found.slice(0, params.maxCandidates).map(candidate)
+    return first === undefined
+      ? yield* new OptimizerError({ reason: "Solver", detail: "the search ended without a plan" })
+      : [first, ...rest]
+  })
+
+/** Influence and the model's attention shape in, plans within the density out. */
+export const optimiseElastic = stage("optimizer-elastic", {
+  version: "1",
+  module: import.meta.url,
+  description: "Elastic span rules per head under a density budget, proven optimal",
+  inputs: { influence: Influence, shape: AttentionShapeDocument },
+  outputs: { candidates: Candidates },
+  params: ElasticParams,
+  resources: { cpu: 1 },
+  reproducible: "bitwise",
+  run: ({ influence, shape }, params, task) =>
+    Effect.gen(function* () {
+      const rows = yield* Stream.runCollect(influence.rows)
+      const model = yield* shape.value
+      return { candidates: { candidates: yield* optimise([...rows], model, params, task.report) } }
+    })
+})

@@ -1,0 +1,70 @@
+/**
+ * What an optimisation is asked for.
+ */
+import { Grouping, PlannedLength } from "@tessera/attention"
+import { Schema } from "effect"
+
+const Share = Schema.Number.pipe(Schema.greaterThan(0), Schema.lessThanOrEqualTo(1))
+
+/** One share for all lengths, or one per length: `{ "1024": 0.5, "2048": 0.25 }`. */
+export const Density = Schema.Union(
+  Share,
+  Schema.Record({ key: Schema.String.pipe(Schema.pattern(/^[1-9]\d*$/)), value: Share })
+)
+export type Density = typeof Density.Type
+
+/**
+ * The rules to choose from. `official`: alpha in steps of 1,024, beta in eighths, filtered as the MoA release does.
+ * `fine`: beta in sixteenths, alpha in powers of two around the shortest length's sixteenth. Or every pair of given
+ * values.
+ */
+export const Grid = Schema.Union(
+  Schema.Literal("official", "fine"),
+  Schema.Struct({
+    alphas: Schema.NonEmptyArray(Schema.Finite),
+    betas: Schema.NonEmptyArray(Schema.Finite)
+  })
+)
+export type Grid = typeof Grid.Type
+
+const withDefault = <A, I>(schema: Schema.Schema<A, I>, value: NoInfer<A>) =>
+  Schema.optionalWith(schema, { default: () => value })
+const exact = { exact: true } as const
+
+export const ElasticParams = Schema.Struct({
+  /**
+   * The most tokens that heads may keep on average, as a share of N, at each profiled length and each of
+   * `extendLengths`: a mean over KV heads, or over query heads where they have rules of their own.
+   */
+  density: Density,
+  /** The fewest. */
+  lowerDensity: Schema.optionalWith(Density, exact),
+  /** Lengths that were not profiled, where the budget also holds. */
+  extendLengths: withDefault(Schema.Array(Schema.Int.pipe(Schema.positive())), []),
+  grid: withDefault(Grid, "fine"),
+  grouping: withDefault(Grouping, "kv-head"),
+  /** How losses of the query heads of one KV head become one: their sum, or the largest per window. */
+  groupLoss: withDefault(Schema.Literal("sum", "max"), "sum"),
+  /** The most different rules in one layer; without it, any number. */
+  maxRulesPerLayer: Schema.optionalWith(Schema.Int.pipe(Schema.positive()), exact),
+  /** The fewest blocks of a window. One block alone lets a block's first query see nothing before it. */
+  minWindow: withDefault(Schema.Int.pipe(Schema.positive()), 2),
+  /**
+   * `pareto`: the losses at the profiled lengths are objectives of their own; gives a set of plans of which none is
+   * better at all lengths. `sum`: one plan, the least sum of the losses, each as a share of its length's range.
+   */
+  objectives: withDefault(Schema.Literal("pareto", "sum"), "pareto"),
+  /** Points per objective, ends included, of the ε-constraint grid. */
+  points: withDefault(Schema.Int.pipe(Schema.greaterThanOrEqualTo(2)), 5),
+  /** Keeps this many plans at most: the first of the order that the stage states. */
+  maxCandidates: Schema.optionalWith(Schema.Int.pipe(Schema.positive()), exact),
+  /** Seconds for one problem. A problem that reaches it gives its best plan so far, which says so. */
+  timeLimit: withDefault(Schema.Number.pipe(Schema.positive()), 60),
+  /** The relative gap between a plan's loss and the proven bound at which it counts as optimal. */
+  gap: withDefault(Schema.Number.pipe(Schema.nonNegative()), 1e-4),
+  /** What N is in the plan's rules. */
+  length: withDefault(PlannedLength, "prompt"),
+  /** Starts the plans' names: `moa-25-1`. */
+  name: withDefault(Schema.NonEmptyString, "moa")
+}).annotations({ identifier: "ElasticParams" })
+export type ElasticParams = typeof ElasticParams.Type

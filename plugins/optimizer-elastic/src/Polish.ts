@@ -1,0 +1,85 @@
+/**
+ * Spends what is left of the budgets where it costs nothing: single heads change to an option that loses no more at any
+ * profiled length. Options that lose less come first; then those expected to lose less beyond the profiled lengths.
+ */
+import { type Choice, type Instance, tokensOf } from "./Instance.js"
+
+interface Move {
+  readonly head: number
+  readonly option: number
+  readonly worth: number
+}
+
+/**
+ * The best moves first, one at a time, until none is left. Deterministic: of equally good moves the first head's, then
+ * the first option. The result meets what the choice met.
+ */
+export const polish = (instance: Instance, start: Choice): Choice => {
+  const width = instance.options.length
+  const choice = Int32Array.from(start)
+  const kept = [...tokensOf(instance, choice)]
+  const values = (table: Float64Array, head: number, option: number) => table[head * width + option] ?? 0
+  const tokens = (option: number, b: number) => instance.options[option]?.tokens[b] ?? 0
+  const layerOf = (head: number) => Math.floor(head / instance.headsPerLayer)
+
+  const uses = Array.from({ length: instance.layers }, () => new Map<number, number>())
+  choice.forEach((option, head) => {
+    const layer = uses[layerOf(head)]
+    layer?.set(option, (layer.get(option) ?? 0) + 1)
+  })
+
+  const allowed = (head: number, option: number): boolean => {
+    const now = choice[head] ?? 0
+    const fits = instance.budgets.every(({ least, most }, b) => {
+      const after = (kept[b] ?? 0) - tokens(now, b) + tokens(option, b)
+      return after >= least && after <= most
+    })
+    if (!fits || instance.maxRulesPerLayer === undefined) return fits
+    const layer = uses[layerOf(head)]
+    const rules = (layer?.size ?? 0) + (layer?.has(option) === true ? 0 : 1) - (layer?.get(now) === 1 ? 1 : 0)
+    return rules <= instance.maxRulesPerLayer
+  }
+
+  /** What a move gains, by loss or beyond it; undefined where it loses anything. */
+  const gain = (head: number, option: number, by: "loss" | "beyond"): number | undefined => {
+    const now = choice[head] ?? 0
+    let gained = 0
+    for (const [o, table] of instance.loss.entries()) {
+      const less = values(table, head, now) - values(table, head, option)
+      if (less < 0) return undefined
+      gained += less / (instance.range[o] ?? 1)
+    }
+    return by === "loss" ? gained : values(instance.beyond, head, now) - values(instance.beyond, head, option)
+  }
+
+  const best = (by: "loss" | "beyond"): Move | undefined => {
+    let found: Move | undefined
+    for (let head = 0; head < instance.heads; head++) {
+      for (let option = 0; option < width; option++) {
+        const gained = gain(head, option, by)
+        if (gained === undefined || !(gained > 0) || !allowed(head, option)) continue
+        const price = instance.budgets.reduce(
+          (sum, { most }, b) => sum + Math.max(tokens(option, b) - tokens(choice[head] ?? 0, b), 0) / most,
+          0
+        )
+        const worth = price === 0 ? Number.POSITIVE_INFINITY : gained / price
+        if (found === undefined || worth > found.worth) found = { head, option, worth }
+      }
+    }
+    return found
+  }
+
+  for (const by of ["loss", "beyond"] as const) {
+    for (let move = best(by); move !== undefined; move = best(by)) {
+      const now = choice[move.head] ?? 0
+      instance.budgets.forEach((_, b) => (kept[b] = (kept[b] ?? 0) - tokens(now, b) + tokens(move.option, b)))
+      const layer = uses[layerOf(move.head)]
+      const left = (layer?.get(now) ?? 1) - 1
+      if (left === 0) layer?.delete(now)
+      else layer?.set(now, left)
+      layer?.set(move.option, (layer.get(move.option) ?? 0) + 1)
+      choice[move.head] = move.option
+    }
+  }
+  return choice
+}
