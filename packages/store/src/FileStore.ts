@@ -69,6 +69,7 @@ const make = ({ root }: Options) =>
     const blobs = Blobs.make(layout)
     yield* attempt(root, () => fs.mkdir(layout.temporary, { recursive: true }))
     yield* sweep(layout)
+    const log = yield* Logs.writer(layout)
 
     const verifyOutput = (artifact: Artifact): Effect.Effect<void, StoreError> =>
       Effect.zipRight(
@@ -178,12 +179,12 @@ const make = ({ root }: Options) =>
         }),
         (path) => Effect.promise(() => fs.rm(path, { recursive: true, force: true }))
       ),
-      appendEvent: (run, event) => Logs.append(layout, run, event),
-      runs: Logs.runs(layout),
-      events: (run) => Logs.events(layout, run),
+      appendEvent: log.append,
+      runs: Effect.zipRight(log.flush, Logs.runs(layout)),
+      events: (run) => Stream.unwrap(Effect.as(log.flush, Logs.events(layout, run))),
       blobPath: blobs.locate
     })
   })
 
 /** A store in a folder. */
-export const layer = (options: Options): Layer.Layer<Store, StoreError> => Layer.effect(Store, make(options))
+export const layer = (options: Options): Layer.Layer<Store, StoreError> => Layer.scoped(Store, make(options))

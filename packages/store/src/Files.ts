@@ -105,10 +105,15 @@ const publish = (
     }
   }).pipe(Effect.uninterruptible)
 
-/** The digest and size of a file, read as a stream. */
+/** Files up to this size are read in one go. */
+const SMALL = 1 << 20
+
+/** The digest and size of a file; a large one is read as a stream. */
 export const digestFile = (path: string): Effect.Effect<{ readonly digest: string; readonly size: number }, StoreError> =>
   attempt(path, async () => {
     const hash = createHash("sha256")
+    const { size } = await fs.stat(path)
+    if (size <= SMALL) return { digest: `sha256:${hash.update(await fs.readFile(path)).digest("hex")}`, size }
     const stream = createReadStream(path, { highWaterMark: 1 << 20 })
     await pipeline(stream, hash)
     return { digest: `sha256:${hash.digest("hex")}`, size: stream.bytesRead }

@@ -2,21 +2,60 @@
  * Logs of runs: one JSON line per event, appended.
  */
 import * as fs from "node:fs/promises"
-import { Chunk, Effect, Stream } from "effect"
+import { Chunk, Duration, Effect, Schedule, type Scope, Stream } from "effect"
 import type { StoreError } from "./Errors.js"
 import { attempt, errorCode } from "./Files.js"
 import type { Layout } from "./Layout.js"
 
-export const append = (layout: Layout, run: string, event: unknown): Effect.Effect<void, StoreError> =>
-  // One write of a whole line in append mode: lines of several processes do not mix.
+/** How long an event may wait to be written together with others. A killed process loses this much of its log. */
+const FLUSH = Duration.millis(50)
+
+export interface Writer {
+  readonly append: (run: string, event: unknown) => Effect.Effect<void, StoreError>
+  /** Waits until all that was appended is written. */
+  readonly flush: Effect.Effect<void, StoreError>
+}
+
+const write = (layout: Layout, run: string, text: string): Effect.Effect<void, StoreError> =>
+  // One write of whole lines in append mode: lines of several processes do not mix.
   attempt(layout.run(run), async () => {
-    const line = `${JSON.stringify(event)}\n`
     try {
-      await fs.appendFile(layout.run(run), line)
+      await fs.appendFile(layout.run(run), text)
     } catch (cause) {
       if (errorCode(cause) !== "ENOENT") throw cause
       await fs.mkdir(layout.runs, { recursive: true })
-      await fs.appendFile(layout.run(run), line)
+      await fs.appendFile(layout.run(run), text)
+    }
+  })
+
+/** Writes events in the background, and what is left when the scope closes. A failed write fails the next append. */
+export const writer = (layout: Layout): Effect.Effect<Writer, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const waiting = new Map<string, Array<string>>()
+    let failure: StoreError | undefined
+    const one = yield* Effect.makeSemaphore(1)
+    const flush = Effect.suspend(() => {
+      const batches = [...waiting]
+      waiting.clear()
+      return Effect.forEach(batches, ([run, lines]) => write(layout, run, lines.join("")), { discard: true })
+    }).pipe(
+      Effect.tapError((error) => Effect.sync(() => (failure = error))),
+      one.withPermits(1),
+      Effect.uninterruptible
+    )
+    yield* Effect.addFinalizer(() => Effect.ignore(flush))
+    yield* Effect.ignore(flush).pipe(Effect.repeat(Schedule.spaced(FLUSH)), Effect.forkScoped)
+    return {
+      flush,
+      append: (run, event) =>
+        Effect.suspend(() => {
+          if (failure !== undefined) return failure
+          const line = `${JSON.stringify(event)}\n`
+          const lines = waiting.get(run)
+          if (lines === undefined) waiting.set(run, [line])
+          else lines.push(line)
+          return Effect.void
+        })
     }
   })
 
