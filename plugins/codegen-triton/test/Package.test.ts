@@ -77,7 +77,9 @@ describe.skipIf("skip" in found)("an emitted package", () => {
   it("has templates that are clean and formatted", { timeout: patience }, async () => {
     const template = fileURLToPath(new URL("../python/template", import.meta.url))
     expect(await run(template, "-m", "ruff", "check", "--no-cache", ".")).toContain("All checks passed")
-    expect(await run(template, "-m", "ruff", "format", "--no-cache", "--check", ".")).toMatch(/already formatted/)
+    expect(await run(template, "-m", "ruff", "format", "--no-cache", "--check", ".")).toMatch(
+      /already formatted/
+    )
   })
 
   it("fails its tests when its span arithmetic is not the emitter's", { timeout: patience }, async () => {
