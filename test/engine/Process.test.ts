@@ -13,6 +13,7 @@ import {
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
+import { setTimeout } from "node:timers/promises"
 import { RunEvent } from "@tessera/engine"
 import { Schema } from "effect"
 import { afterAll, describe, expect, it } from "vitest"
@@ -118,7 +119,9 @@ describe("a run that is ended early", () => {
         committed += Number(event._tag === "TaskCommitted" && event.node === "slow")
         return event._tag === "TaskStarted" && event.node === "slow" && committed >= 2
       })
-      first.child.kill(signal)
+      // The store may hold events back for a moment before it writes them.
+    await setTimeout(150)
+    first.child.kill(signal)
       const ended = await first.finished
       if (signal !== "SIGKILL")
         expect(ended.events.at(-1)).toMatchObject({ _tag: "RunFinished", outcome: "interrupted" })

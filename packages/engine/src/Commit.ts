@@ -55,13 +55,11 @@ export interface At {
   readonly shard?: string
 }
 
-/** @param scratch an empty folder, for the files of a tree. */
 export const commit = <E>(
   at: At,
   name: string,
   port: Port,
-  produced: unknown,
-  scratch: string
+  produced: unknown
 ): Effect.Effect<Artifact, StageFailed<E> | EngineError | StoreError, unknown> =>
   Effect.gen(function* () {
     const store = yield* Store
@@ -90,8 +88,9 @@ export const commit = <E>(
           return yield* wrong("must be { files } with text or bytes by path, or { folder }")
         const outside = Object.keys(produced.files).find(leaves)
         if (outside !== undefined) return yield* wrong(`the file ${outside} would lie outside of the tree`)
-        yield* writeFiles(scratch, produced.files)
-        return yield* store.putFolder(port.id, scratch)
+        const folder = yield* store.scratch
+        yield* writeFiles(folder, produced.files)
+        return yield* store.putFolder(port.id, folder)
       }
     }
   })

@@ -82,7 +82,7 @@ const produce = <E>(
     )
     const outputs: Record<string, Inputs[string]> = {}
     for (const [port, type] of Object.entries(spec.outputs)) {
-      outputs[port] = yield* commit<E>(at, port, type, produced[port], yield* store.scratch)
+      outputs[port] = yield* commit<E>(at, port, type, produced[port])
     }
     return outputs
   })

@@ -66,8 +66,7 @@ interface Identity {
 export interface Keys<E> {
   readonly keyed: (
     node: PreparedNode,
-    inputs: Inputs,
-    shard?: string
+    inputs: Inputs
   ) => Effect.Effect<Keyed, EngineError | GraphError | StageFailed<E>>
 }
 

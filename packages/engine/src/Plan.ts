@@ -58,7 +58,7 @@ const surveyNode = <E>(
       yield* jobs(prepared, values),
       ({ shard, inputs }) =>
         Effect.gen(function* () {
-          const keyed = yield* keys.keyed(prepared, inputs, shard)
+          const keyed = yield* keys.keyed(prepared, inputs)
           const action =
             node.stage.spec.reproducible === "no" ? Option.none<Action>() : yield* store.getAction(keyed.key)
           return { ...(shard === undefined ? {} : { shard }), keyed, action }

@@ -4,14 +4,16 @@
 import { availableParallelism } from "node:os"
 import type { ArtifactError, Graph, GraphError, Pipeline, Targets } from "@tessera/core"
 import { Store, type Artifact, type StoreError } from "@tessera/store"
-import { Cause, Clock, Deferred, Effect, Option, Scope } from "effect"
+import { Cause, Clock, Effect, Option, Scope } from "effect"
 import { ulid } from "ulid"
 import type { RunOptions, RunResult } from "./Engine.js"
 import { EngineError, type StageFailed } from "./Errors.js"
-import { execute, lookUp, type Context, type Done } from "./Execute.js"
+import { execute, lookUp, type Context } from "./Execute.js"
+import { visitAll } from "./Frontier.js"
 import * as History from "./History.js"
 import * as Journal from "./Journal.js"
 import * as Keys from "./Keys.js"
+import type { Inputs } from "./Keys.js"
 import { prepare, type Prepared, type PreparedNode } from "./Prepare.js"
 import * as Services from "./Services.js"
 import { jobs, view, type Job, type Outcome, type Value } from "./Views.js"
@@ -21,8 +23,11 @@ export type RunError<E> = GraphError | EngineError | StageFailed<E> | StoreError
 
 /** Lookups of results at once: they wait for the disk, not for a core. */
 const LOOKUPS = 16
+/** Nodes at once; most of them wait for a core. More fibers than this cost more than they gain. */
+const NODES = 64
 
 interface Slots {
+  readonly cores: number
   readonly take: (node: PreparedNode) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 }
 
@@ -31,6 +36,7 @@ const slots = (cores: number, gpus: number): Effect.Effect<Slots> =>
     const cpu = yield* Effect.makeSemaphore(cores)
     const gpu = yield* Effect.makeSemaphore(gpus)
     return {
+      cores,
       // A stage that wants more than there is gets all there is, rather than waiting for ever.
       take: ({ node: { stage } }) => {
         const { cpu: wantedCpu = 1, gpu: wantedGpu = 0 } = stage.spec.resources ?? {}
@@ -47,43 +53,50 @@ interface Progress<E> extends Context<E> {
   readonly prepared: Prepared
   readonly keys: Keys.Keys<E>
   readonly slots: Slots
-  readonly lookups: Effect.Semaphore
-  readonly outcomes: ReadonlyMap<Graph.Node, Deferred.Deferred<Outcome>>
+  readonly outcomes: Map<Graph.Node, Outcome>
   /** What arrives along an edge; consumers that see an output alike share one view of it. */
   readonly arriving: (edge: Graph.Edge) => Effect.Effect<Value, RunError<E>>
   readonly count: { cached: number; executed: number }
 }
 
-const task = <E>(
-  run: Progress<E>,
-  node: PreparedNode,
-  { shard, inputs }: Job
-): Effect.Effect<Done, RunError<E>, Store> =>
+interface Task extends Job {
+  readonly keyed: Keys.Keyed
+  readonly known: Option.Option<Inputs>
+}
+
+const look = <E>(run: Progress<E>, node: PreparedNode, job: Job): Effect.Effect<Task, RunError<E>, Store> =>
   Effect.gen(function* () {
-    const keyed = yield* run.keys.keyed(node, inputs, shard)
+    const keyed = yield* run.keys.keyed(node, job.inputs)
     const warn = (detail: string) =>
       Effect.ignore(
         run.journal.tell({ _tag: "Warning", node: node.name, detail: `${detail}; it is computed again` })
       )
-    const known = yield* run.lookups.withPermits(1)(lookUp(node, keyed.key, warn))
+    const known = yield* lookUp(node, keyed.key, warn)
     if (Option.isSome(known)) {
-      const at = { node: node.name, ...(shard === undefined ? {} : { shard }) }
+      const at = { node: node.name, ...(job.shard === undefined ? {} : { shard: job.shard }) }
       yield* run.journal.tell({ _tag: "TaskCached", ...at, key: keyed.key, outputs: known.value })
-      return { outputs: known.value, cached: true }
+      run.count.cached++
     }
-    return yield* run.slots.take(node)(execute(run, node, keyed, inputs, shard))
-  }).pipe(
-    Effect.tap(({ cached }) =>
-      Effect.sync(() => {
-        if (cached) run.count.cached++
-        else run.count.executed++
+    return { ...job, keyed, known }
+  })
+
+const settle = <E>(
+  run: Progress<E>,
+  node: PreparedNode,
+  { known, keyed, inputs, shard }: Task
+): Effect.Effect<Inputs, RunError<E>, Store> =>
+  Option.match(known, {
+    onSome: Effect.succeed,
+    onNone: () =>
+      Effect.map(run.slots.take(node)(execute(run, node, keyed, inputs, shard)), ({ cached, outputs }) => {
+        run.count[cached ? "cached" : "executed"]++
+        return outputs
       })
-    )
-  )
+  })
 
 const arriving = <E>(
   { byNode }: Prepared,
-  outcomes: ReadonlyMap<Graph.Node, Deferred.Deferred<Outcome>>,
+  outcomes: ReadonlyMap<Graph.Node, Outcome>,
   run: string
 ): Effect.Effect<Progress<E>["arriving"], never, Store> =>
   Effect.gen(function* () {
@@ -92,8 +105,8 @@ const arriving = <E>(
       Effect.gen(function* () {
         const [producer, outcome] = [byNode.get(edge.node), outcomes.get(edge.node)]
         if (producer === undefined || outcome === undefined)
-          return yield* Effect.dieMessage("an edge leaves the graph")
-        const value = yield* view({ run, mode: "compute" }, producer, yield* Deferred.await(outcome), edge)
+          return yield* Effect.dieMessage("a node ran before its inputs were there")
+        const value = yield* view({ run, mode: "compute" }, producer, outcome, edge)
         return Option.getOrThrow(value)
       }).pipe(Effect.provideService(Store, store))
     )
@@ -122,15 +135,30 @@ const runNode = <E>(run: Progress<E>, prepared: PreparedNode): Effect.Effect<voi
         shards: todo.map(({ shard = "" }) => shard)
       })
     }
-    const done = yield* Effect.forEach(todo, (job) => task(run, prepared, job), { concurrency: "unbounded" })
+    // All lookups before the first execution: what is there is told at once.
+    const tasks = yield* Effect.forEach(todo, (job) => look(run, prepared, job), { concurrency: LOOKUPS })
+    const done = yield* Effect.forEach(tasks, (task) => settle(run, prepared, task), {
+      concurrency: run.slots.cores
+    })
     const [only] = done
-    const outcome: Outcome =
+    run.outcomes.set(
+      node,
       node.each || only === undefined
-        ? { _tag: "Many", shards: done.map(({ outputs }, i) => ({ shard: todo[i]?.shard ?? "", outputs })) }
-        : { _tag: "One", outputs: only.outputs }
-    const deferred = run.outcomes.get(node)
-    if (deferred !== undefined) yield* Deferred.succeed(deferred, outcome)
+        ? { _tag: "Many", shards: done.map((outputs, i) => ({ shard: todo[i]?.shard ?? "", outputs })) }
+        : { _tag: "One", outputs: only }
+    )
   })
+
+const runAll = <E>(run: Progress<E>): Effect.Effect<void, RunError<E>, Store> =>
+  Effect.flatMap(Store, (store) =>
+    visitAll(
+      run.prepared.nodes,
+      ({ node }) =>
+        Object.values(node.inputs).flatMap(({ node: producer }) => run.prepared.byNode.get(producer) ?? []),
+      NODES,
+      (node) => Effect.provideService(runNode(run, node), Store, store)
+    )
+  )
 
 const targetArtifacts = <E>(run: Progress<E>): Effect.Effect<Record<string, Artifact>, RunError<E>, Store> =>
   Effect.gen(function* () {
@@ -153,8 +181,7 @@ const attempt = <T extends Targets, E, R>(
     const started = yield* Clock.currentTimeMillis
     const journal = yield* Journal.make(ulid(started), options.onEvent)
     const services = yield* Services.make(pipeline, scope)
-    const outcomes = new Map<Graph.Node, Deferred.Deferred<Outcome>>()
-    for (const { node } of prepared.nodes) outcomes.set(node, yield* Deferred.make<Outcome>())
+    const outcomes = new Map<Graph.Node, Outcome>()
     const run: Progress<E> = {
       prepared,
       journal,
@@ -168,7 +195,6 @@ const attempt = <T extends Targets, E, R>(
         Math.max(1, options.concurrency ?? availableParallelism()),
         Math.max(1, options.gpus ?? 1)
       ),
-      lookups: yield* Effect.makeSemaphore(LOOKUPS),
       count: { cached: 0, executed: 0 }
     }
     const finish = (outcome: "succeeded" | "failed" | "interrupted", targets: Record<string, Artifact>) =>
@@ -185,12 +211,7 @@ const attempt = <T extends Targets, E, R>(
         nodes: prepared.nodes.map(({ name }) => name)
       })
       .pipe(
-        Effect.zipRight(
-          Effect.forEach(prepared.nodes, (node) => runNode(run, node), {
-            concurrency: "unbounded",
-            discard: true
-          })
-        ),
+        Effect.zipRight(runAll(run)),
         Effect.zipRight(targetArtifacts(run)),
         Effect.tap((targets) => finish("succeeded", targets)),
         // A failed run keeps its own error, even where its log can no longer be written.

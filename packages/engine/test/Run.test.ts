@@ -171,7 +171,7 @@ describe("a run", () => {
         run: (_, { i }) =>
           Effect.acquireUseRelease(
             Effect.sync(() => (most = Math.max(most, (now += cpu)))),
-            () => Effect.delay(Effect.succeed({ text: `${cpu} ${i}` }), "5 millis"),
+            () => Effect.delay(Effect.succeed({ text: `${cpu} ${i}` }), "100 millis"),
             () => Effect.sync(() => (now -= cpu))
           )
       })
