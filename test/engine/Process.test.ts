@@ -120,8 +120,8 @@ describe("a run that is ended early", () => {
         return event._tag === "TaskStarted" && event.node === "slow" && committed >= 2
       })
       // The store may hold events back for a moment before it writes them.
-    await setTimeout(150)
-    first.child.kill(signal)
+      await setTimeout(150)
+      first.child.kill(signal)
       const ended = await first.finished
       if (signal !== "SIGKILL")
         expect(ended.events.at(-1)).toMatchObject({ _tag: "RunFinished", outcome: "interrupted" })

@@ -62,6 +62,25 @@ it("facts of the services are part of the key, those of the device only where th
   })
 })
 
+it("modules that a service names are part of the code", async () => {
+  const named = (modules: ReadonlyArray<string>) =>
+    stage("named", {
+      version: "1",
+      module,
+      inputs: {},
+      outputs: { text: Text },
+      params: Schema.Struct({}),
+      fingerprint: Effect.succeed({ facts: {}, modules }),
+      run: () => Effect.succeed({ text: "" })
+    })
+  const code = async (modules: ReadonlyArray<string>) =>
+    (await inStore(folder(), explain(pipeline("named", { t: named(modules)({}, {}).text }), "named")))
+      .manifest.code
+  const other = new URL("../src/Difference.ts", import.meta.url).href
+  expect(await code([other])).not.toBe(await code([]))
+  expect(await code([module])).toBe(await code([]))
+})
+
 it("parameters are in the manifest encoded, with defaults applied", async () => {
   const { manifest } = await inStore(
     folder(),
