@@ -1,1 +1,2 @@
-export {}
+/** @module The embedded model runtime, on the CPU. */
+export * as RuntimeCpu from "./RuntimeCpu.js"

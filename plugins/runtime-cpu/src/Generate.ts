@@ -1,0 +1,77 @@
+/**
+ * Generation: greedy, or sampled from the nucleus with a seed.
+ */
+import { type Generation, type GenerateRequest, RuntimeError } from "@tessera/runtime"
+import { Effect } from "effect"
+import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64"
+import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus"
+import { checkTokens } from "./Checks.js"
+import { type Executor, extend, prefill } from "./Forward.js"
+import * as KvCache from "./KvCache.js"
+import { NAME } from "./Sessions.js"
+import { floats } from "./Tensors.js"
+import * as Windows from "./Windows.js"
+
+const argmax = (logits: Float32Array): number => {
+  let best = 0
+  for (let i = 1; i < logits.length; i++) if ((logits[i] ?? 0) > (logits[best] ?? 0)) best = i
+  return best
+}
+
+type Pick = (logits: Float32Array) => number
+
+const sampler = ({ temperature, topP = 1, seed }: NonNullable<GenerateRequest["sampling"]>): Pick => {
+  const random = xoroshiro128plus(seed)
+  return (logits) => {
+    const top = logits[argmax(logits)] ?? 0
+    const weighted = Array.from(logits, (logit, id) => ({ id, weight: Math.exp((logit - top) / temperature) }))
+    weighted.sort((a, b) => b.weight - a.weight || a.id - b.id)
+    const total = weighted.reduce((sum, { weight }) => sum + weight, 0)
+    let nucleus = 0
+    let mass = 0
+    while (nucleus < weighted.length && mass < topP * total) mass += weighted[nucleus++]?.weight ?? 0
+    let left = uniformFloat64(random) * mass
+    for (const { id, weight } of weighted.slice(0, nucleus)) {
+      left -= weight
+      if (left <= 0) return id
+    }
+    return weighted[nucleus - 1]?.id ?? 0
+  }
+}
+
+const invalid = (detail: string) => new RuntimeError({ reason: "InvalidRequest", runtime: NAME, detail })
+
+const check = ({ config }: Executor, request: GenerateRequest): Effect.Effect<void, RuntimeError> => {
+  const { prompt, maxNewTokens, sampling } = request
+  if (prompt.length === 0) return invalid("the prompt is empty; begin it with the begin-of-text token")
+  if (!Number.isInteger(maxNewTokens) || maxNewTokens < 1) return invalid(`maxNewTokens is ${maxNewTokens}; give 1 or more`)
+  if (sampling !== undefined && !(sampling.temperature > 0)) {
+    return invalid(`the temperature is ${sampling.temperature}; give a positive one, or leave sampling out for greedy`)
+  }
+  if (sampling?.topP !== undefined && !(sampling.topP > 0 && sampling.topP <= 1)) {
+    return invalid(`topP is ${sampling.topP}; give one above 0 and up to 1`)
+  }
+  return checkTokens(config, "prompt", prompt, maxNewTokens)
+}
+
+export const generate = (executor: Executor, request: GenerateRequest): Effect.Effect<Generation, RuntimeError> =>
+  Effect.gen(function* () {
+    yield* check(executor, request)
+    const { config, sessions, weights } = executor
+    const { prompt, maxNewTokens, plan, sampling, stop = config.endOfText } = request
+    const planned = plan?.length === "prompt" ? prompt.length : prompt.length + maxNewTokens
+    const windows = yield* Windows.make(config, plan, planned)
+    const cache = KvCache.make(config, prompt.length + maxNewTokens)
+    const pick = sampling === undefined ? argmax : sampler(sampling)
+    const tokens: Array<number> = []
+    let x = yield* prefill(executor, prompt, cache, windows)
+    for (;;) {
+      const outputs = yield* sessions.run("logits", { x: floats(x.slice(-config.hidden), [1, config.hidden]), ...weights.head })
+      const token = pick(outputs.float("logits"))
+      tokens.push(token)
+      if (stop.includes(token)) return { tokens, ended: "stop" }
+      if (tokens.length >= maxNewTokens) return { tokens, ended: "length" }
+      x = yield* extend(executor, [token], cache, windows)
+      cache.length++
+    }
+  })

@@ -1,0 +1,89 @@
+/**
+ * The embedded model runtime: ONNX graphs emitted here, executed by ONNX Runtime on the CPU.
+ */
+import { readFileSync } from "node:fs"
+import { createRequire } from "node:module"
+import { arch, cpus } from "node:os"
+import { FileSystem, Path } from "@effect/platform"
+import {
+  type LoadedModel,
+  type ModelError,
+  ModelRuntime,
+  openModelFolder,
+  type RuntimeError
+} from "@tessera/runtime"
+import { Effect, Layer, RcMap, type Scope, Stream } from "effect"
+import { generate } from "./Generate.js"
+import { influence } from "./Influence.js"
+import * as LoadedWeights from "./LoadedWeights.js"
+import * as Rope from "./Rope.js"
+import { score } from "./Score.js"
+import * as Sessions from "./Sessions.js"
+
+export interface Options {
+  /** Threads of one execution; default: the number of cores. */
+  readonly threads?: number
+}
+
+const version = (): string => {
+  const file = createRequire(import.meta.url).resolve("onnxruntime-node/package.json")
+  const { version } = JSON.parse(readFileSync(file, "utf8")) as { readonly version: string }
+  return version
+}
+
+/** What decides which kernels ONNX Runtime chooses: sums differ in their last bits between instruction sets. */
+const instructionSet = (): string => {
+  try {
+    const flags = /^flags\s*:(.*)$/m.exec(readFileSync("/proc/cpuinfo", "utf8"))?.[1]?.split(" ") ?? []
+    const known = ["amx_tile", "avx512_vnni", "avx512f", "avx2", "avx"].filter((flag) => flags.includes(flag))
+    if (known.length > 0) return `${arch()} ${known.join(" ")}`
+  } catch {
+    // Not Linux: the processor's name has to do.
+  }
+  return `${arch()} ${cpus()[0]?.model ?? "unknown"}`
+}
+
+const load = (
+  folder: string,
+  options: Options
+): Effect.Effect<LoadedModel, ModelError | RuntimeError, FileSystem.FileSystem | Path.Path | Scope.Scope> =>
+  Effect.gen(function* () {
+    const model = yield* openModelFolder(folder)
+    const executor = {
+      config: model.config,
+      sessions: yield* Sessions.make(model.config, options.threads),
+      weights: yield* LoadedWeights.load(model),
+      rope: Rope.make(model.config)
+    }
+    return {
+      config: model.config,
+      tokenizer: model.tokenizer,
+      generate: (requests) => Stream.mapEffect(Stream.fromIterable(requests), (request) => generate(executor, request)),
+      score: (request) => score(executor, request),
+      influence: (request) => influence(executor, request)
+    }
+  })
+
+/** Provides `ModelRuntime` by the embedded runtime. */
+export const layer = (
+  options: Options = {}
+): Layer.Layer<ModelRuntime, never, FileSystem.FileSystem | Path.Path> =>
+  Layer.scoped(
+    ModelRuntime,
+    Effect.gen(function* () {
+      const context = yield* Effect.context<FileSystem.FileSystem | Path.Path>()
+      const models = yield* RcMap.make({
+        lookup: (folder: string) => Effect.provide(load(folder, options), context),
+        // A pipeline's next task wants the same model again.
+        idleTimeToLive: "1 minute"
+      })
+      return ModelRuntime.of({
+        fingerprint: Effect.sync(() => ({
+          facts: { runtime: Sessions.NAME, onnxruntime: version() },
+          modules: [import.meta.url],
+          device: { cpu: instructionSet() }
+        })),
+        load: (folder) => RcMap.get(models, folder)
+      })
+    })
+  )

@@ -1,0 +1,71 @@
+/**
+ * Loss and greedy prediction per token of continuations that share a prefix.
+ */
+import { RuntimeError, type Score, type ScoreRequest } from "@tessera/runtime"
+import { Effect } from "effect"
+import { checkTokens } from "./Checks.js"
+import { type Executor, extend, prefill } from "./Forward.js"
+import * as KvCache from "./KvCache.js"
+import { NAME } from "./Sessions.js"
+import { floats, int64s } from "./Tensors.js"
+import * as Windows from "./Windows.js"
+
+/** Rows whose logits are computed at once: at most this many numbers. */
+const LOGITS = 1 << 25
+
+/** Loss and prediction of labels, given the rows that predict them [labels, hidden]. */
+const scoreRows = (
+  { config, sessions, weights }: Executor,
+  x: Float32Array,
+  labels: ReadonlyArray<number>
+): Effect.Effect<Score, RuntimeError> =>
+  Effect.gen(function* () {
+    const loss = new Float32Array(labels.length)
+    const predicted = new Int32Array(labels.length)
+    const size = Math.max(1, Math.floor(LOGITS / config.vocabulary))
+    for (let from = 0; from < labels.length; from += size) {
+      const part = labels.slice(from, from + size)
+      const outputs = yield* sessions.run("score", {
+        x: floats(x.subarray(from * config.hidden, (from + part.length) * config.hidden), [part.length, config.hidden]),
+        labels: int64s(part, [part.length, 1]),
+        ...weights.head
+      })
+      loss.set(outputs.float("loss"), from)
+      predicted.set(Array.from(outputs.int64("predicted"), Number), from)
+    }
+    return { loss, predicted }
+  })
+
+export const score = (
+  executor: Executor,
+  { prefix, continuations, plan, length }: ScoreRequest
+): Effect.Effect<ReadonlyArray<Score>, RuntimeError> =>
+  Effect.gen(function* () {
+    const { hidden } = executor.config
+    const longest = Math.max(0, ...continuations.map((tokens) => tokens.length))
+    if (prefix.length === 0) {
+      return yield* new RuntimeError({
+        reason: "InvalidRequest",
+        runtime: NAME,
+        detail: "the prefix is empty: nothing predicts the first token; begin it with the begin-of-text token"
+      })
+    }
+    yield* checkTokens(executor.config, "prefix", prefix, longest)
+    yield* Effect.forEach(continuations, (tokens, i) => checkTokens(executor.config, `continuation ${i}`, tokens), {
+      discard: true
+    })
+    const windows = yield* Windows.make(executor.config, plan, length ?? prefix.length + longest)
+    const cache = KvCache.make(executor.config, prefix.length + longest)
+    const last = (yield* prefill(executor, prefix, cache, windows)).slice(-hidden)
+    return yield* Effect.forEach(continuations, (tokens) =>
+      Effect.gen(function* () {
+        const labels = Array.from(tokens)
+        const x = new Float32Array(labels.length * hidden)
+        if (labels.length === 0) return { loss: new Float32Array(0), predicted: new Int32Array(0) }
+        x.set(last)
+        // The cache's length stays: the next continuation overwrites this one's keys.
+        if (labels.length > 1) x.set(yield* extend(executor, labels.slice(0, -1), cache, windows), hidden)
+        return yield* scoreRows(executor, x, labels)
+      })
+    )
+  })

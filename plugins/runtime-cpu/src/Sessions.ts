@@ -1,0 +1,133 @@
+/**
+ * ONNX Runtime sessions of the graphs, made when first used and released with the scope.
+ */
+import { availableParallelism } from "node:os"
+import { type ModelConfig, type Objective, RuntimeError } from "@tessera/runtime"
+import { Effect, type Scope } from "effect"
+import * as ort from "onnxruntime-node"
+import { attend, attendBackward } from "./graphs/Attention.js"
+import { headBackward, logits, score } from "./graphs/Head.js"
+import { post, postBackward, qkv, qkvBackward } from "./graphs/Layer.js"
+import { step } from "./graphs/Step.js"
+
+export type Kind =
+  | "qkv"
+  | "post"
+  | "step"
+  | "attend"
+  | "attend-sparse"
+  | "logits"
+  | "score"
+  | "post-backward"
+  | "qkv-backward"
+  | `attend-backward-${"signed" | "abs"}`
+  | `head-backward-${Objective}`
+
+const emit = (config: ModelConfig, kind: Kind): Uint8Array => {
+  switch (kind) {
+    case "qkv":
+      return qkv(config)
+    case "post":
+      return post(config)
+    case "step":
+      return step(config)
+    case "attend":
+      return attend(config.headDim, false)
+    case "attend-sparse":
+      return attend(config.headDim, true)
+    case "logits":
+      return logits(config)
+    case "score":
+      return score(config)
+    case "post-backward":
+      return postBackward(config)
+    case "qkv-backward":
+      return qkvBackward(config)
+    case "attend-backward-signed":
+      return attendBackward(config.headDim, "signed")
+    case "attend-backward-abs":
+      return attendBackward(config.headDim, "abs")
+    case "head-backward-cross-entropy":
+      return headBackward(config, "cross-entropy")
+    case "head-backward-log-odds":
+      return headBackward(config, "log-odds")
+  }
+}
+
+export const NAME = "runtime-cpu"
+
+const failure = (what: string) => (cause: unknown) => {
+  const text = cause instanceof Error ? cause.message : String(cause)
+  const memory = /alloc|out of memory|bad_alloc/i.test(text)
+  return new RuntimeError({
+    reason: memory ? "OutOfMemory" : "Execution",
+    runtime: NAME,
+    detail: memory
+      ? `not enough memory in ${what}; use shorter lengths or fewer executions at once (--concurrency 1)`
+      : `ONNX Runtime failed in ${what}: ${text}`,
+    cause
+  })
+}
+
+export type Feeds = Readonly<Record<string, ort.Tensor>>
+
+/** Float outputs of a run by name; `predicted` of `score` is int64. */
+export interface Outputs {
+  readonly float: (name: string) => Float32Array
+  readonly int64: (name: string) => BigInt64Array
+}
+
+export interface Sessions {
+  readonly run: (kind: Kind, feeds: Feeds) => Effect.Effect<Outputs, RuntimeError>
+}
+
+const typed = <A>(outputs: ort.InferenceSession.OnnxValueMapType, name: string, type: new (...args: never) => A): A => {
+  const data = outputs[name]?.data
+  if (data instanceof type) return data
+  throw new Error(`the graph has no output ${name} of that type`)
+}
+
+export const make = (
+  config: ModelConfig,
+  threads: number = availableParallelism()
+): Effect.Effect<Sessions, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const sessions = new Map<Kind, Promise<ort.InferenceSession>>()
+    const create = (kind: Kind) =>
+      ort.InferenceSession.create(emit(config, kind), {
+        intraOpNumThreads: threads,
+        interOpNumThreads: 1,
+        executionMode: "sequential",
+        // Idle threads of one session must not take the cores from another.
+        extra: { session: { intra_op: { allow_spinning: "0" } } },
+        logSeverityLevel: 3
+      })
+    const session = (kind: Kind) => {
+      const known = sessions.get(kind)
+      if (known !== undefined) return known
+      const made = create(kind)
+      sessions.set(kind, made)
+      return made
+    }
+    yield* Effect.addFinalizer(() =>
+      Effect.promise(async () => {
+        for (const made of sessions.values()) await made.then((s) => s.release()).catch(() => undefined)
+      })
+    )
+    return {
+      // A run cannot be stopped; it is short, and the next one does not start.
+      run: (kind, feeds) =>
+        Effect.uninterruptible(
+          Effect.tryPromise({
+            try: async () => {
+              const outputs = await (await session(kind)).run(feeds)
+              return {
+                float: (name: string) => typed(outputs, name, Float32Array),
+                int64: (name: string) => typed(outputs, name, BigInt64Array)
+              }
+            },
+            catch: failure(`graph ${kind}`)
+          })
+        )
+    }
+  })
