@@ -10,9 +10,13 @@ export const checkTokens = (
   more = 0
 ): Effect.Effect<void, RuntimeError> => {
   const invalid = (detail: string) => new RuntimeError({ reason: "InvalidRequest", runtime: NAME, detail })
-  const wrong = Array.from(tokens).findIndex((id) => !Number.isInteger(id) || id < 0 || id >= config.vocabulary)
+  const wrong = Array.from(tokens).findIndex(
+    (id) => !Number.isInteger(id) || id < 0 || id >= config.vocabulary
+  )
   if (wrong >= 0) {
-    return invalid(`${what}: token ${wrong} has the id ${tokens[wrong]}; the vocabulary has ${config.vocabulary}`)
+    return invalid(
+      `${what}: token ${wrong} has the id ${tokens[wrong]}; the vocabulary has ${config.vocabulary}`
+    )
   }
   return tokens.length + more > config.maxPositions
     ? invalid(

@@ -45,24 +45,51 @@ export const qkvFeeds = (executor: Executor, layer: LayerWeights, from: number, 
   ...positionFeeds(executor, from, to)
 })
 
-export const range = (from: number, to: number): Int32Array => Int32Array.from({ length: to - from }, (_, i) => from + i)
+export const range = (from: number, to: number): Int32Array =>
+  Int32Array.from({ length: to - from }, (_, i) => from + i)
 
 /** Positions of query rows: a token's position once per query head of the group. */
 export const queryRows = (from: number, to: number, perHead: number): Int32Array =>
   Int32Array.from({ length: (to - from) * perHead }, (_, row) => from + Math.floor(row / perHead))
 
-const windowRows = (windows: LayerWindows, kvHead: number, perHead: number, from: number, to: number): Int32Array =>
+const windowRows = (
+  windows: LayerWindows,
+  kvHead: number,
+  perHead: number,
+  from: number,
+  to: number
+): Int32Array =>
   Int32Array.from({ length: (to - from) * perHead }, (_, row) =>
     windows.start(kvHead * perHead + (row % perHead), from + Math.floor(row / perHead))
   )
 
 /** Rows [0, sink) and [start, to) of a matrix, side by side; where they meet, the matrix itself. */
-const keptRows = (data: Float32Array, width: number, sink: number, start: number, to: number): Float32Array => {
+const keptRows = (
+  data: Float32Array,
+  width: number,
+  sink: number,
+  start: number,
+  to: number
+): Float32Array => {
   if (start <= sink) return data.subarray(0, to * width)
   const kept = new Float32Array((sink + to - start) * width)
   kept.set(data.subarray(0, sink * width))
   kept.set(data.subarray(start * width, to * width), sink * width)
   return kept
+}
+
+/** Scores of one run, at most, where there is a choice: larger ones leave the cache, smaller ones cost more runs. */
+const SCORES = 1 << 19
+
+/** KV heads that share one run: as many as fit, a whole number of times. */
+export const headBatches = (
+  kvHeads: number,
+  rows: number,
+  keys: number
+): ReadonlyArray<readonly [from: number, to: number]> => {
+  let size = kvHeads
+  while (size > 1 && (kvHeads % size !== 0 || size * rows * keys > SCORES)) size--
+  return chunks(kvHeads, size)
 }
 
 /** Attention of the queries of tokens [from, to) over cached keys: q → o, both [KV heads, tokens · group, head dim]. */
@@ -75,27 +102,43 @@ const attention = (
   windows: LayerWindows | undefined
 ): Effect.Effect<Float32Array, RuntimeError> =>
   Effect.gen(function* () {
-    const { headDim } = config
+    const { headDim, kvHeads } = config
     const perHead = group(config)
     const count = (to - from) * perHead
+    const query_position = int32s(queryRows(from, to, perHead), [count, 1])
     const o = new Float32Array(q.length)
-    const queryPosition = int32s(queryRows(from, to, perHead), [count, 1])
+    const width = count * headDim
+    if (windows === undefined) {
+      for (const [first, last] of headBatches(kvHeads, count, to)) {
+        const batch = heads.slice(first, last)
+        const outputs = yield* sessions.run("attend", {
+          q: floats(q.subarray(first * width, last * width), [batch.length, count, headDim]),
+          k: floats(KvCache.joined(batch, "k", headDim, to), [batch.length, to, headDim]),
+          v: floats(KvCache.joined(batch, "v", headDim, to), [batch.length, to, headDim]),
+          query_position,
+          key_position: int32s(range(0, to), [1, to])
+        })
+        o.set(outputs.float("o"), first * width)
+      }
+      return o
+    }
+    const { sink } = windows
     for (const [h, head] of heads.entries()) {
-      const queries = rows(q, headDim, h * count, (h + 1) * count)
-      const low = windows && windowRows(windows, h, perHead, from, to)
-      const start = low === undefined ? 0 : Math.min(...low)
-      const sink = windows?.sink ?? 0
-      const keys = start <= sink ? to : sink + to - start
-      const positions = start <= sink ? range(0, to) : Int32Array.from([...range(0, sink), ...range(start, to)])
-      const outputs = yield* sessions.run(low === undefined ? "attend" : "attend-sparse", {
-        q: queries,
-        k: floats(keptRows(head.k, headDim, sink, start, to), [keys, headDim]),
-        v: floats(keptRows(head.v, headDim, sink, start, to), [keys, headDim]),
-        query_position: queryPosition,
+      const low = windowRows(windows, h, perHead, from, to)
+      const start = Math.min(...low)
+      const positions =
+        start <= sink ? range(0, to) : Int32Array.from([...range(0, sink), ...range(start, to)])
+      const keys = positions.length
+      const outputs = yield* sessions.run("attend-sparse", {
+        q: floats(q.subarray(h * width, (h + 1) * width), [1, count, headDim]),
+        k: floats(keptRows(head.k, headDim, sink, start, to), [1, keys, headDim]),
+        v: floats(keptRows(head.v, headDim, sink, start, to), [1, keys, headDim]),
+        query_position,
         key_position: int32s(positions, [1, keys]),
-        ...(low === undefined ? {} : { window_start: int32s(low, [count, 1]), sink: int32s(Int32Array.of(sink), []) })
+        window_start: int32s(low, [count, 1]),
+        sink: int32s(Int32Array.of(sink), [])
       })
-      o.set(outputs.float("o"), h * count * headDim)
+      o.set(outputs.float("o"), h * width)
     }
     return o
   })
@@ -114,7 +157,10 @@ export const prefill = (
   tokens: ArrayLike<number>,
   cache: KvCache.KvCache,
   windows: Windows,
-  record?: { readonly ranges: ReadonlyArray<readonly [number, number]>; readonly visit: (layer: LayerRecord) => void }
+  record?: {
+    readonly ranges: ReadonlyArray<readonly [number, number]>
+    readonly visit: (layer: LayerRecord) => void
+  }
 ): Effect.Effect<Float32Array, RuntimeError> =>
   Effect.gen(function* () {
     const { config, sessions, weights } = executor

@@ -24,7 +24,10 @@ const sampler = ({ temperature, topP = 1, seed }: NonNullable<GenerateRequest["s
   const random = xoroshiro128plus(seed)
   return (logits) => {
     const top = logits[argmax(logits)] ?? 0
-    const weighted = Array.from(logits, (logit, id) => ({ id, weight: Math.exp((logit - top) / temperature) }))
+    const weighted = Array.from(logits, (logit, id) => ({
+      id,
+      weight: Math.exp((logit - top) / temperature)
+    }))
     weighted.sort((a, b) => b.weight - a.weight || a.id - b.id)
     const total = weighted.reduce((sum, { weight }) => sum + weight, 0)
     let nucleus = 0
@@ -44,9 +47,12 @@ const invalid = (detail: string) => new RuntimeError({ reason: "InvalidRequest",
 const check = ({ config }: Executor, request: GenerateRequest): Effect.Effect<void, RuntimeError> => {
   const { prompt, maxNewTokens, sampling } = request
   if (prompt.length === 0) return invalid("the prompt is empty; begin it with the begin-of-text token")
-  if (!Number.isInteger(maxNewTokens) || maxNewTokens < 1) return invalid(`maxNewTokens is ${maxNewTokens}; give 1 or more`)
+  if (!Number.isInteger(maxNewTokens) || maxNewTokens < 1)
+    return invalid(`maxNewTokens is ${maxNewTokens}; give 1 or more`)
   if (sampling !== undefined && !(sampling.temperature > 0)) {
-    return invalid(`the temperature is ${sampling.temperature}; give a positive one, or leave sampling out for greedy`)
+    return invalid(
+      `the temperature is ${sampling.temperature}; give a positive one, or leave sampling out for greedy`
+    )
   }
   if (sampling?.topP !== undefined && !(sampling.topP > 0 && sampling.topP <= 1)) {
     return invalid(`topP is ${sampling.topP}; give one above 0 and up to 1`)
@@ -54,7 +60,10 @@ const check = ({ config }: Executor, request: GenerateRequest): Effect.Effect<vo
   return checkTokens(config, "prompt", prompt, maxNewTokens)
 }
 
-export const generate = (executor: Executor, request: GenerateRequest): Effect.Effect<Generation, RuntimeError> =>
+export const generate = (
+  executor: Executor,
+  request: GenerateRequest
+): Effect.Effect<Generation, RuntimeError> =>
   Effect.gen(function* () {
     yield* check(executor, request)
     const { config, sessions, weights } = executor
@@ -66,7 +75,10 @@ export const generate = (executor: Executor, request: GenerateRequest): Effect.E
     const tokens: Array<number> = []
     let x = yield* prefill(executor, prompt, cache, windows)
     for (;;) {
-      const outputs = yield* sessions.run("logits", { x: floats(x.slice(-config.hidden), [1, config.hidden]), ...weights.head })
+      const outputs = yield* sessions.run("logits", {
+        x: floats(x.slice(-config.hidden), [1, config.hidden]),
+        ...weights.head
+      })
       const token = pick(outputs.float("logits"))
       tokens.push(token)
       if (stop.includes(token)) return { tokens, ended: "stop" }

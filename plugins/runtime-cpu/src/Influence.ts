@@ -5,7 +5,15 @@
 import { type InfluenceRequest, type InfluenceResult, RuntimeError } from "@tessera/runtime"
 import { Effect } from "effect"
 import { checkTokens } from "./Checks.js"
-import { type Executor, type LayerRecord, prefill, qkvFeeds, queryRows, range } from "./Forward.js"
+import {
+  type Executor,
+  headBatches,
+  type LayerRecord,
+  prefill,
+  qkvFeeds,
+  queryRows,
+  range
+} from "./Forward.js"
 import { group } from "./graphs/Layer.js"
 import * as KvCache from "./KvCache.js"
 import { NAME } from "./Sessions.js"
@@ -15,8 +23,12 @@ const LOGITS = 1 << 24
 
 const invalid = (detail: string) => new RuntimeError({ reason: "InvalidRequest", runtime: NAME, detail })
 
-const check = ({ config }: Executor, { tokens, mask, block }: InfluenceRequest): Effect.Effect<void, RuntimeError> => {
-  if (mask.length !== tokens.length) return invalid(`the mask has ${mask.length} flags for ${tokens.length} tokens`)
+const check = (
+  { config }: Executor,
+  { tokens, mask, block }: InfluenceRequest
+): Effect.Effect<void, RuntimeError> => {
+  if (mask.length !== tokens.length)
+    return invalid(`the mask has ${mask.length} flags for ${tokens.length} tokens`)
   if (!Number.isInteger(block) || block < 1) return invalid(`the block is ${block}; give 1 or more tokens`)
   if (!mask.some((counted, i) => counted && i > 0)) return invalid("the mask counts no token's loss")
   return checkTokens(config, "tokens", tokens)
@@ -67,6 +79,24 @@ interface Tiles {
   readonly ranges: ReadonlyArray<readonly [from: number, to: number]>
 }
 
+/** Puts a tile's sums [KV head, query block, group, key block] into [query head, query block, key block]. */
+const place = (
+  e: Float32Array,
+  sums: Float32Array,
+  { first, last, perHead, blocks }: Readonly<Record<"first" | "last" | "perHead" | "blocks", number>>,
+  from: number,
+  to: number
+): void => {
+  let start = 0
+  for (let h = first; h < last; h++) {
+    for (let row = from; row < to; row++) {
+      for (let g = 0; g < perHead; g++, start += to) {
+        sums.set(e.subarray(start, start + to), ((h * perHead + g) * blocks + row) * blocks)
+      }
+    }
+  }
+}
+
 /** Query tokens per tile of the backward pass. */
 const TILE = 256
 
@@ -100,11 +130,10 @@ const layerBackward = (
     const perHead = group(config)
     const layer = weights.layers[index]
     if (layer === undefined) return yield* Effect.dieMessage(`there is no layer ${index}`)
-    const width = kvHeads * perHead * headDim
     const around = new Float32Array(x.length)
     const sums = new Float32Array(kvHeads * perHead * blocks * blocks)
-    const perKvHead = () => Array.from({ length: kvHeads }, () => new Float32Array(padded * headDim))
-    const [dk, dv] = [perKvHead(), perKvHead()]
+    const dk = new Float32Array(kvHeads * padded * headDim)
+    const dv = new Float32Array(kvHeads * padded * headDim)
     const dqs: Array<Float32Array> = []
 
     for (const [t, [from, to]] of ranges.entries()) {
@@ -120,30 +149,29 @@ const layerBackward = (
       around.set(outer.float("dx"), from * hidden)
       const dO = outer.float("d_o")
       const q = (yield* sessions.run("qkv", { x: input, ...qkvFeeds(executor, layer, from, to) })).float("q")
-      const dq = new Float32Array((to - from) * width)
-      for (const [h, cached] of heads.entries()) {
+      const dq = new Float32Array(q.length)
+      const width = count * headDim
+      for (const [first, last] of headBatches(kvHeads, count, to)) {
+        const batch = heads.slice(first, last)
+        const size = batch.length
+        const part = (values: Float32Array) =>
+          floats(values.subarray(first * width, last * width), [size, count, headDim])
         const outputs = yield* sessions.run(`attend-backward-${sum}`, {
-          q: rows(q, headDim, h * count, (h + 1) * count),
-          k: rows(cached.k, headDim, 0, to),
-          v: rows(cached.v, headDim, 0, to),
-          d_o: rows(dO, headDim, h * count, (h + 1) * count),
+          q: part(q),
+          k: floats(KvCache.joined(batch, "k", headDim, to), [size, to, headDim]),
+          v: floats(KvCache.joined(batch, "v", headDim, to), [size, to, headDim]),
+          d_o: part(dO),
           query_position: int32s(queryRows(from, to, perHead), [count, 1]),
           key_position: int32s(range(0, to), [1, to]),
-          block_shape: int64s([(to - from) / block, block, perHead, to / block, block], [5])
+          block_shape: int64s([size, (to - from) / block, block, perHead, to / block, block], [6])
         })
-        dq.set(outputs.float("dq"), h * count * headDim)
-        addTo(dk[h] as Float32Array, 0, outputs.float("dk"))
-        addTo(dv[h] as Float32Array, 0, outputs.float("dv"))
-        // [query blocks, group, key blocks] of this tile into [query head, query block, key block].
-        const e = outputs.float("e")
-        const keys = to / block
-        for (let row = 0; row < (to - from) / block; row++) {
-          for (let g = 0; g < perHead; g++) {
-            const at = ((h * perHead + g) * blocks + from / block + row) * blocks
-            const start = (row * perHead + g) * keys
-            sums.set(e.subarray(start, start + keys), at)
-          }
-        }
+        dq.set(outputs.float("dq"), first * width)
+        batch.forEach((_, i) => {
+          const of = [i * to * headDim, (i + 1) * to * headDim] as const
+          addTo(dk, (first + i) * padded * headDim, outputs.float("dk").subarray(...of))
+          addTo(dv, (first + i) * padded * headDim, outputs.float("dv").subarray(...of))
+        })
+        place(outputs.float("e"), sums, { first, last, perHead, blocks }, from / block, to / block)
       }
       dqs.push(dq)
     }
@@ -151,10 +179,14 @@ const layerBackward = (
     if (index === 0) return { sums, dx: around }
 
     const dx = new Float32Array(x.length)
-    const part = (of: ReadonlyArray<Float32Array>, from: number, to: number) => {
-      const joined = new Float32Array(kvHeads * (to - from) * headDim)
-      of.forEach((values, h) => joined.set(values.subarray(from * headDim, to * headDim), h * (to - from) * headDim))
-      return floats(joined, [kvHeads, to - from, headDim])
+    const part = (of: Float32Array, from: number, to: number) => {
+      const size = (to - from) * headDim
+      const tokens = new Float32Array(kvHeads * size)
+      for (let h = 0; h < kvHeads; h++) {
+        const at = (h * padded + from) * headDim
+        tokens.set(of.subarray(at, at + size), h * size)
+      }
+      return floats(tokens, [kvHeads, to - from, headDim])
     }
     for (const [t, [from, to]] of ranges.entries()) {
       const outputs = yield* sessions.run("qkv-backward", {
@@ -192,7 +224,8 @@ export const influence = (
     for (let l = records.length - 1; l >= 0; l--) {
       const record = records.pop()
       const heads = cache.layers[l]
-      if (record === undefined || heads === undefined) return yield* Effect.dieMessage(`there is no layer ${l}`)
+      if (record === undefined || heads === undefined)
+        return yield* Effect.dieMessage(`there is no layer ${l}`)
       const back = yield* layerBackward(executor, l, record, heads, plan, request.sum, dy)
       layers.unshift(back.sums)
       dy = back.dx

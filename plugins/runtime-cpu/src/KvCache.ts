@@ -50,3 +50,18 @@ export const write = (
     head.v.set(v.subarray(h * size, (h + 1) * size), position * headDim)
   })
 }
+
+/** The first tokens of some heads, side by side: [heads, tokens, head dim]. One head is not copied. */
+export const joined = (
+  heads: ReadonlyArray<HeadCache>,
+  which: "k" | "v",
+  headDim: number,
+  tokens: number
+): Float32Array => {
+  const size = tokens * headDim
+  const [first] = heads
+  if (first !== undefined && heads.length === 1) return first[which].subarray(0, size)
+  const all = new Float32Array(heads.length * size)
+  heads.forEach((head, h) => all.set(head[which].subarray(0, size), h * size))
+  return all
+}

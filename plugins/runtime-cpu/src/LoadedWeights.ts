@@ -29,7 +29,9 @@ export const load = ({ config, weights }: ModelFolder): Effect.Effect<LoadedWeig
     const tied = Effect.succeed(floats(embedding.data, embedding.shape))
     return {
       embedding: embedding.data,
-      layers: yield* Effect.forEach(Array.from({ length: config.layers }), (_, i) => layer(config, i, tensor)),
+      layers: yield* Effect.forEach(Array.from({ length: config.layers }), (_, i) =>
+        layer(config, i, tensor)
+      ),
       head: yield* Effect.all({
         norm: tensor("model.norm.weight"),
         lm_head: config.tiedEmbeddings ? tied : tensor("lm_head.weight")
@@ -50,7 +52,11 @@ const layer = (
       k_proj: at("self_attn.k_proj.weight"),
       v_proj: at("self_attn.v_proj.weight"),
       ...(config.attentionBias
-        ? { q_bias: at("self_attn.q_proj.bias"), k_bias: at("self_attn.k_proj.bias"), v_bias: at("self_attn.v_proj.bias") }
+        ? {
+            q_bias: at("self_attn.q_proj.bias"),
+            k_bias: at("self_attn.k_proj.bias"),
+            v_bias: at("self_attn.v_proj.bias")
+          }
         : {})
     }),
     post: Effect.all({

@@ -58,7 +58,8 @@ const load = (
     return {
       config: model.config,
       tokenizer: model.tokenizer,
-      generate: (requests) => Stream.mapEffect(Stream.fromIterable(requests), (request) => generate(executor, request)),
+      generate: (requests) =>
+        Stream.mapEffect(Stream.fromIterable(requests), (request) => generate(executor, request)),
       score: (request) => score(executor, request),
       influence: (request) => influence(executor, request)
     }

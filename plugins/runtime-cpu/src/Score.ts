@@ -26,7 +26,10 @@ const scoreRows = (
     for (let from = 0; from < labels.length; from += size) {
       const part = labels.slice(from, from + size)
       const outputs = yield* sessions.run("score", {
-        x: floats(x.subarray(from * config.hidden, (from + part.length) * config.hidden), [part.length, config.hidden]),
+        x: floats(x.subarray(from * config.hidden, (from + part.length) * config.hidden), [
+          part.length,
+          config.hidden
+        ]),
         labels: int64s(part, [part.length, 1]),
         ...weights.head
       })
@@ -51,9 +54,13 @@ export const score = (
       })
     }
     yield* checkTokens(executor.config, "prefix", prefix, longest)
-    yield* Effect.forEach(continuations, (tokens, i) => checkTokens(executor.config, `continuation ${i}`, tokens), {
-      discard: true
-    })
+    yield* Effect.forEach(
+      continuations,
+      (tokens, i) => checkTokens(executor.config, `continuation ${i}`, tokens),
+      {
+        discard: true
+      }
+    )
     const windows = yield* Windows.make(executor.config, plan, length ?? prefix.length + longest)
     const cache = KvCache.make(executor.config, prefix.length + longest)
     const last = (yield* prefill(executor, prefix, cache, windows)).slice(-hidden)

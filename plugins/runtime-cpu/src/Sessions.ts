@@ -81,7 +81,11 @@ export interface Sessions {
   readonly run: (kind: Kind, feeds: Feeds) => Effect.Effect<Outputs, RuntimeError>
 }
 
-const typed = <A>(outputs: ort.InferenceSession.OnnxValueMapType, name: string, type: new (...args: never) => A): A => {
+const typed = <A>(
+  outputs: ort.InferenceSession.OnnxValueMapType,
+  name: string,
+  type: new (...args: never) => A
+): A => {
   const data = outputs[name]?.data
   if (data instanceof type) return data
   throw new Error(`the graph has no output ${name} of that type`)

@@ -1,8 +1,8 @@
 /**
- * The graphs of attention: one tile of queries of one KV head against the keys that it may keep.
+ * The graphs of attention: one tile of queries, of one or several KV heads, against the keys that they may keep.
  *
- * A tile holds `rows` = tokens · group query rows (the group's query heads of a token side by side). Which keys a row
- * keeps is decided by positions: key ≤ query, and key ≥ the row's window start or key < sink.
+ * A tile holds per KV head `rows` = tokens · group query rows (the group's query heads of a token side by side). Which
+ * keys a row keeps is decided by positions: key ≤ query, and key ≥ the row's window start or key < sink.
  */
 import { GraphBuilder, type Value } from "../onnx/GraphBuilder.js"
 
@@ -24,9 +24,9 @@ const probabilities = (g: GraphBuilder, q: Value, k: Value, kept: Value, headDim
 }
 
 const tileInputs = (g: GraphBuilder, headDim: number) => ({
-  q: g.input("q", ["rows", headDim]),
-  k: g.input("k", ["keys", headDim]),
-  v: g.input("v", ["keys", headDim])
+  q: g.input("q", ["heads", "rows", headDim]),
+  k: g.input("k", ["heads", "keys", headDim]),
+  v: g.input("v", ["heads", "keys", headDim])
 })
 
 /** q, k, v → o. */
@@ -38,7 +38,7 @@ export const attend = (headDim: number, sparse: boolean): Uint8Array => {
 }
 
 /**
- * q, k, v, d_o → block sums of E, and the gradients dq, dk, dv.
+ * q, k, v, d_o → block sums of E [heads, query blocks, group, key blocks], and the gradients dq, dk, dv.
  *
  * E = -dS / (1 - A) cancels where one entry b of a row has A near 1. Such an entry (at most one a row has A > 1/2) is
  * kept apart: with lo and s the sums of A and of A·dP over the others,
@@ -48,9 +48,9 @@ export const attend = (headDim: number, sparse: boolean): Uint8Array => {
 export const attendBackward = (headDim: number, sum: "signed" | "abs"): Uint8Array => {
   const g = new GraphBuilder("attend-backward")
   const { q, k, v } = tileInputs(g, headDim)
-  const dO = g.input("d_o", ["rows", headDim])
-  // [query blocks, block, group, key blocks, block]
-  const shape = g.input("block_shape", [5], "int64")
+  const dO = g.input("d_o", ["heads", "rows", headDim])
+  // [heads, query blocks, block, group, key blocks, block]
+  const shape = g.input("block_shape", [6], "int64")
   const zero = g.scalar(0)
   const p = probabilities(g, q, k, keptKeys(g, false), headDim)
   const dP = g.matmul(dO, v, { transB: true })
@@ -69,7 +69,7 @@ export const attendBackward = (headDim: number, sum: "signed" | "abs"): Uint8Arr
   const smallE = g.div(dS, g.sub(p, g.scalar(1)))
   const signed = g.where(big, bigE, smallE)
   const e = sum === "abs" ? g.op("Abs", [signed]) : signed
-  g.output("e", g.sum(g.sum(g.op("Reshape", [e, shape]), [4], false), [1], false))
+  g.output("e", g.sum(g.sum(g.op("Reshape", [e, shape]), [5], false), [2], false))
 
   const alpha = 1 / Math.sqrt(headDim)
   g.output("dq", g.matmul(dS, k, { alpha }))

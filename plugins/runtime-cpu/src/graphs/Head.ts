@@ -18,7 +18,8 @@ const logitsOf = (config: ModelConfig) => {
 const target = (g: GraphBuilder, logits: Value, labels: Value): Value =>
   g.op("GatherElements", [logits, labels], { axis: 1 })
 
-const logSumExp = (g: GraphBuilder, x: Value): Value => g.op("ReduceLogSumExp", [x], { axes: [-1], keepdims: 1 })
+const logSumExp = (g: GraphBuilder, x: Value): Value =>
+  g.op("ReduceLogSumExp", [x], { axes: [-1], keepdims: 1 })
 
 /** x → logits. */
 export const logits = (config: ModelConfig): Uint8Array => {

@@ -60,7 +60,10 @@ export const projections = (tape: Tape, config: ModelConfig, x: Value, w: NonNul
   )
   const heads = (weight: Value, bias: Value | undefined) =>
     tape.reshape(tape.linear(normal, weight, bias), [-1, kvHeads, headDim], [-1, kvHeads * headDim])
-  const k = tape.transpose(tape.rope(heads(w.k, w.kBias), positions(w.cos, 3), positions(w.sin, 3)), [1, 0, 2])
+  const k = tape.transpose(
+    tape.rope(heads(w.k, w.kBias), positions(w.cos, 3), positions(w.sin, 3)),
+    [1, 0, 2]
+  )
   const v = tape.transpose(heads(w.v, w.vBias), [1, 0, 2])
   return { q, k, v }
 }

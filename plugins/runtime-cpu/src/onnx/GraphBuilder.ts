@@ -57,7 +57,12 @@ export class GraphBuilder {
     return output
   }
 
-  #constant(key: string, dims: ReadonlyArray<number>, dataType: number, data: Float32Array | BigInt64Array | Int32Array): Value {
+  #constant(
+    key: string,
+    dims: ReadonlyArray<number>,
+    dataType: number,
+    data: Float32Array | BigInt64Array | Int32Array
+  ): Value {
     if (!this.#constants.has(key)) {
       this.#constants.set(key, {
         name: key,
@@ -75,7 +80,12 @@ export class GraphBuilder {
 
   /** An int64 vector, as shapes and axes are given. */
   ints(values: ReadonlyArray<number>): Value {
-    return this.#constant(`i${values.join("_")}`, [values.length], ElementType.int64, BigInt64Array.from(values.map(BigInt)))
+    return this.#constant(
+      `i${values.join("_")}`,
+      [values.length],
+      ElementType.int64,
+      BigInt64Array.from(values.map(BigInt))
+    )
   }
 
   add = (a: Value, b: Value): Value => this.op("Add", [a, b])

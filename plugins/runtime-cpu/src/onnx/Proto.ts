@@ -90,7 +90,9 @@ export interface ValueInfo {
   readonly type: {
     readonly tensorType: {
       readonly elemType: number
-      readonly shape?: { readonly dim: ReadonlyArray<{ readonly dimValue?: number; readonly dimParam?: string }> }
+      readonly shape?: {
+        readonly dim: ReadonlyArray<{ readonly dimValue?: number; readonly dimParam?: string }>
+      }
     }
   }
 }

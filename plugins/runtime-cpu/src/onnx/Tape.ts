@@ -23,7 +23,9 @@ export class Tape {
   linear(x: Value, weight: Value, bias?: Value): Value {
     const g = this.graph
     const product = g.matmul(x, weight, { transB: true })
-    return this.#record(bias === undefined ? product : g.add(product, bias), [x], (d) => [g.matmul(d, weight)])
+    return this.#record(bias === undefined ? product : g.add(product, bias), [x], (d) => [
+      g.matmul(d, weight)
+    ])
   }
 
   add(a: Value, b: Value): Value {
@@ -75,7 +77,10 @@ export class Tape {
   }
 
   /** Gradients of the wanted values, given those of some outputs. */
-  gradients(seeds: ReadonlyArray<readonly [of: Value, gradient: Value]>, wanted: ReadonlyArray<Value>): ReadonlyArray<Value> {
+  gradients(
+    seeds: ReadonlyArray<readonly [of: Value, gradient: Value]>,
+    wanted: ReadonlyArray<Value>
+  ): ReadonlyArray<Value> {
     const known = new Map<Value, Value>()
     const accumulate = (value: Value, gradient: Value) => {
       const before = known.get(value)
