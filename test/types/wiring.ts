@@ -23,7 +23,7 @@ import {
   type Pipeline,
   type Ref
 } from "@tessera/core"
-import { run, type RunFailure } from "@tessera/engine"
+import { run, type RunError } from "@tessera/engine"
 import type { Store } from "@tessera/store"
 import { Context, Data, Effect, Layer, Schema, Stream } from "effect"
 
@@ -128,7 +128,7 @@ export const pipelineServices: Equal<
 > = true
 export const runError: Equal<
   Effect.Effect.Error<typeof program>,
-  RunFailure<OutOfMemory | ArtifactError>
+  RunError<OutOfMemory | ArtifactError>
 > = true
 export const runServices: Equal<Effect.Effect.Context<typeof program>, Cuda | Store> = true
 const provided = provide(compress, Layer.succeed(Cuda, { device: 0 }))
@@ -172,20 +172,15 @@ allocate({ gradients: perSample.gradients }, { budget: 4 })
 shard(calibration, "layer")
 // @ts-expect-error 12: a document in a table's port
 allocate({ gradients: settings }, { budget: 4 })
+const otherSettings = stage("other", {
+  ...common,
+  inputs: {},
+  outputs: { out: OtherSettings },
+  params: empty,
+  run: () => Effect.succeed({ out: { name: "" } })
+})({}, {}).out
 // @ts-expect-error 13: another document
-emit(
-  {
-    settings: stage("o", {
-      ...common,
-      inputs: {},
-      outputs: { o: OtherSettings },
-      params: empty,
-      run: () => Effect.succeed({ o: { name: "" } })
-    })({}, {}).o,
-    model
-  },
-  {}
-)
+emit({ settings: otherSettings, model }, {})
 // @ts-expect-error 14: a tree of another kind
 emit({ settings, model: kernels }, {})
 // @ts-expect-error 15: a table where a tree is needed

@@ -4,6 +4,7 @@
 import type { Graph, Pipeline, Targets } from "@tessera/core"
 import { Store, type Action } from "@tessera/store"
 import { Effect, Option, Scope } from "effect"
+import { adopt } from "./Adopt.js"
 import type { Explanation, PlannedNode, RunOptions } from "./Engine.js"
 import { EngineError } from "./Errors.js"
 import * as History from "./History.js"
@@ -26,6 +27,8 @@ interface Surveyed {
   /** Producers whose results are not there, so that nothing can be keyed yet. */
   readonly waitsFor: ReadonlyArray<string>
   readonly tasks: ReadonlyArray<Task>
+  /** The content of a source. */
+  readonly adopted?: Keys.Inputs
 }
 
 interface Survey {
@@ -44,6 +47,8 @@ const surveyNode = <E>(
   Effect.gen(function* () {
     const store = yield* Store
     const { node } = prepared
+    const adopted = adopt(prepared)
+    if (adopted !== undefined) return { prepared, waitsFor: [], tasks: [], adopted: yield* adopted }
     const waitsFor = new Set<string>()
     const values: Record<string, Value> = {}
     for (const [port, edge] of Object.entries(node.inputs)) {
@@ -69,7 +74,8 @@ const surveyNode = <E>(
   })
 
 /** The outcome of a node all of whose tasks are cached. */
-const outcomeOf = ({ prepared, waitsFor, tasks }: Surveyed): Outcome | undefined => {
+const outcomeOf = ({ prepared, waitsFor, tasks, adopted }: Surveyed): Outcome | undefined => {
+  if (adopted !== undefined) return { _tag: "One", outputs: adopted }
   if (waitsFor.length > 0) return undefined
   const shards: Array<{ shard: string; outputs: Keys.Inputs }> = []
   for (const { shard = "", action } of tasks) {
@@ -109,11 +115,13 @@ const survey = <T extends Targets, E, R, A>(
   )
 
 const planned = (
-  { prepared: { name, node }, waitsFor, tasks }: Surveyed,
+  { prepared: { name, node }, waitsFor, tasks, adopted }: Surveyed,
   history: History.History
 ): Effect.Effect<PlannedNode, RunError<never>, Store> =>
   Effect.gen(function* () {
     const base = { node: name, stage: node.stage.id }
+    if (adopted !== undefined)
+      return { ...base, status: "cached", reason: "a source; its content decides keys" }
     if (waitsFor.length > 0) return { ...base, status: "unknown", reason: `waits for ${waitsFor.join(", ")}` }
     const missing = tasks.filter(({ action }) => Option.isNone(action))
     const [first] = missing
@@ -183,9 +191,11 @@ export const explain = <T extends Targets, E, R>(
           reason: "UnknownNode",
           where: name,
           detail:
-            wanted === undefined
-              ? "it has no shards"
-              : `there is no shard ${wanted}${suggestion(wanted, shards)}`
+            found.adopted !== undefined
+              ? "is a source: it is not computed, its content is part of the keys of what reads it"
+              : wanted === undefined
+                ? "it has no shards"
+                : `there is no shard ${wanted}${suggestion(wanted, shards)}`
         })
       }
       const history = yield* History.make(surveyed.pipeline)

@@ -6,6 +6,7 @@ import type { ArtifactError, Graph, GraphError, Pipeline, Targets } from "@tesse
 import { Store, type Artifact, type StoreError } from "@tessera/store"
 import { Cause, Clock, Effect, Option, Scope } from "effect"
 import { ulid } from "ulid"
+import { adopt } from "./Adopt.js"
 import type { RunOptions, RunResult } from "./Engine.js"
 import { EngineError, type StageFailed } from "./Errors.js"
 import { execute, lookUp, type Context } from "./Execute.js"
@@ -124,6 +125,15 @@ const arriving = <E>(
 const runNode = <E>(run: Progress<E>, prepared: PreparedNode): Effect.Effect<void, RunError<E>, Store> =>
   Effect.gen(function* () {
     const { name, node } = prepared
+    const adopted = adopt(prepared)
+    if (adopted !== undefined) {
+      const outputs = yield* adopted
+      for (const { digest } of Object.values(outputs)) {
+        yield* run.journal.tell({ _tag: "TaskCached", node: name, key: digest, outputs })
+      }
+      run.outcomes.set(node, { _tag: "One", outputs })
+      return
+    }
     const values = yield* Effect.all(
       Object.fromEntries(Object.entries(node.inputs).map(([port, edge]) => [port, run.arriving(edge)]))
     )
