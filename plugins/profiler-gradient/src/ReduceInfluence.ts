@@ -1,0 +1,116 @@
+/**
+ * The mean influence over items, and the model's attention shape for those who make plans of it.
+ */
+import { AttentionShapeDocument, Influence, ItemInfluence, Model } from "@tessera/attention"
+import { type Row, stage } from "@tessera/core"
+import { attentionShape, openConfig } from "@tessera/runtime"
+import { Effect, Schema, Stream } from "effect"
+import { ProfilerError } from "./Errors.js"
+
+type Item = Row<typeof ItemInfluence>
+
+interface Sum {
+  readonly first: Item
+  items: number
+  readonly window: Float64Array
+  readonly blocks: Float64Array
+}
+
+const addTo = (into: Float64Array, values: ReadonlyArray<number>): void => {
+  for (let i = 0; i < into.length; i++) into[i] = (into[i] ?? 0) + (values[i] ?? 0)
+}
+
+const windowsOf = (sum: Sum): Row<typeof Influence> => {
+  const { length, layer, head, block, sink } = sum.first
+  const mean = (values: Float64Array) => Array.from(values, (value) => value / sum.items)
+  return {
+    length,
+    layer,
+    head,
+    block,
+    sink,
+    items: sum.items,
+    window: mean(sum.window),
+    blocks: mean(sum.blocks)
+  }
+}
+
+/** Items of one length may be of different sizes: shorter curves are as if nothing was left to drop beyond. */
+const padded = (values: ReadonlyArray<number>, size: number): Float64Array => {
+  const result = new Float64Array(size)
+  result.set(values)
+  return result
+}
+
+const collect = (sums: Map<string, Sum>, item: Item): Effect.Effect<Map<string, Sum>, ProfilerError> => {
+  const full = Math.ceil(item.length / item.block)
+  if (
+    item.window.length > full + 1 ||
+    (item.blocks.length > 0 && item.blocks.length !== (item.window.length - 1) ** 2)
+  ) {
+    return new ProfilerError({
+      reason: "Inconsistent",
+      detail: `item ${item.item} has ${item.window.length} windows; ${item.length} tokens have ${full} blocks of ${item.block}`
+    })
+  }
+  const notFinite = item.window.find((value) => !Number.isFinite(value))
+  if (notFinite !== undefined) {
+    return new ProfilerError({
+      reason: "NotFinite",
+      detail: `the influence of item ${item.item} in layer ${item.layer}, head ${item.head} is ${notFinite}`
+    })
+  }
+  const key = `${item.length} ${item.layer} ${item.head}`
+  const known = sums.get(key)
+  if (known === undefined) {
+    sums.set(key, {
+      first: item,
+      items: 1,
+      window: padded(item.window, full + 1),
+      blocks: widened(item.blocks, item.window.length - 1, full)
+    })
+    return Effect.succeed(sums)
+  }
+  if (known.first.block !== item.block || known.first.sink !== item.sink) {
+    return new ProfilerError({
+      reason: "Inconsistent",
+      detail: `items ${known.first.item} and ${item.item} were profiled with different blocks or sinks`
+    })
+  }
+  addTo(known.window, item.window)
+  addTo(known.blocks, Array.from(widened(item.blocks, item.window.length - 1, full)))
+  known.items++
+  return Effect.succeed(sums)
+}
+
+/** Block sums of a shorter item among those of the full length. */
+const widened = (blocks: ReadonlyArray<number>, from: number, to: number): Float64Array => {
+  if (blocks.length === 0) return new Float64Array(0)
+  const result = new Float64Array(to * to)
+  for (let i = 0; i < from; i++) result.set(blocks.slice(i * from, (i + 1) * from), i * to)
+  return result
+}
+
+export const reduceInfluence = stage("reduce-influence", {
+  version: "1",
+  module: import.meta.url,
+  description: "Averages influence over items",
+  inputs: { items: ItemInfluence, model: Model },
+  outputs: { influence: Influence, shape: AttentionShapeDocument },
+  params: Schema.Struct({}),
+  run: ({ items, model }) =>
+    Effect.gen(function* () {
+      const sums = yield* Stream.runFoldEffect(items.rows, new Map<string, Sum>(), collect)
+      if (sums.size === 0) {
+        return yield* new ProfilerError({
+          reason: "NoItems",
+          detail: "there is no item to average; calibrate some first"
+        })
+      }
+      const rows = [...sums.values()]
+        .map(windowsOf)
+        .sort((a, b) => a.length - b.length || a.layer - b.layer || a.head - b.head)
+      const config = yield* openConfig(model.path)
+      return { influence: Stream.fromIterable(rows), shape: attentionShape(config) }
+    })
+})
