@@ -5,7 +5,7 @@
  * each solve, so a time limit bounds how long it can take.
  */
 import { Effect } from "effect"
-import loadHighs, { type Highs } from "highs"
+import loadHighs, { type Highs, type Model } from "highs"
 import { OptimizerError } from "./Errors.js"
 
 /** Minimise cost · x over binary x with lower <= A x <= upper. Rows are sparse. */
@@ -37,8 +37,17 @@ export interface Answer {
   readonly proven: boolean
 }
 
+/** The program with x anywhere between 0 and 1. */
+export interface Relaxation {
+  readonly objective: number
+  /** What the objective rises by, at least, for each column that is raised from 0 to 1. */
+  readonly reducedCosts: Float64Array
+}
+
 export interface Solver {
   readonly version: string
+  /** `undefined` where no solution exists, not even a fractional one. */
+  readonly relax: (program: Program, limits: Limits) => Effect.Effect<Relaxation | undefined, OptimizerError>
   /** `undefined` where no solution exists. */
   readonly solve: (
     program: Program,
@@ -52,7 +61,7 @@ const load = loadHighs as unknown as () => Promise<Highs>
 
 const failed = (detail: string, cause?: unknown) => new OptimizerError({ reason: "Solver", detail, cause })
 
-const run = (highs: Highs, program: Program, limits: Limits, start: Float64Array | undefined) => {
+const withProgram = <A>(highs: Highs, program: Program, whole: boolean, use: (model: Model) => A): A => {
   const columns = program.cost.length
   const entries = program.rows.reduce((sum, row) => sum + row.columns.length, 0)
   const starts = new Int32Array(program.rows.length + 1)
@@ -65,6 +74,7 @@ const run = (highs: Highs, program: Program, limits: Limits, start: Float64Array
     at += row.columns.length
     starts[i + 1] = at
   })
+  const { variableType } = highs.constants
   return highs.withModel(
     {
       numCols: columns,
@@ -75,35 +85,58 @@ const run = (highs: Highs, program: Program, limits: Limits, start: Float64Array
       rowLower: Float64Array.from(program.rows, (row) => row.lower),
       rowUpper: Float64Array.from(program.rows, (row) => row.upper),
       matrix: { format: "csr", numRows: program.rows.length, numCols: columns, starts, indices, values },
-      integrality: new Int32Array(columns).fill(highs.constants.variableType.integer)
+      integrality: new Int32Array(columns).fill(whole ? variableType.integer : variableType.continuous)
     },
-    (model) => {
-      model.options.set({
-        output_flag: false,
-        random_seed: 0,
-        time_limit: limits.timeLimit,
-        mip_rel_gap: limits.gap,
-        // Costs come scaled to about 1,000, so this is a billionth of them.
-        mip_abs_gap: 1e-6
-      })
-      if (start !== undefined) model.setSolution({ colValue: start })
-      model.run()
-      const status = model.getModelStatus()
-      const { modelStatus, solutionStatus } = highs.constants
-      if (status === modelStatus.infeasible || status === modelStatus.unboundedOrInfeasible) return undefined
-      if (status !== modelStatus.optimal && status !== modelStatus.timeLimit)
-        throw new Error(`HiGHS ended with model status ${status}`)
-      if (model.info.get("primal_solution_status") !== solutionStatus.feasible)
-        throw new Error(`HiGHS found no plan within ${limits.timeLimit} s; raise timeLimit`)
-      return {
-        x: model.getSolution().colValue,
-        objective: model.getObjectiveValue(),
-        bound: Number(model.info.get("mip_dual_bound")),
-        proven: status === modelStatus.optimal
-      }
-    }
+    use
   )
 }
+
+const noSolution = (highs: Highs, status: number) =>
+  status === highs.constants.modelStatus.infeasible ||
+  status === highs.constants.modelStatus.unboundedOrInfeasible
+
+const relax = (highs: Highs, program: Program, limits: Limits): Relaxation | undefined =>
+  withProgram(highs, program, false, (model) => {
+    model.options.set({ output_flag: false, random_seed: 0, time_limit: limits.timeLimit })
+    model.run()
+    const status = model.getModelStatus()
+    if (noSolution(highs, status)) return undefined
+    if (status !== highs.constants.modelStatus.optimal)
+      throw new Error(`HiGHS ended the relaxation with model status ${status}; raise timeLimit`)
+    return { objective: model.getObjectiveValue(), reducedCosts: model.getSolution().colDual }
+  })
+
+const run = (
+  highs: Highs,
+  program: Program,
+  limits: Limits,
+  start: Float64Array | undefined
+): Answer | undefined =>
+  withProgram(highs, program, true, (model) => {
+    model.options.set({
+      output_flag: false,
+      random_seed: 0,
+      time_limit: limits.timeLimit,
+      mip_rel_gap: limits.gap,
+      // Costs come scaled to about 1,000, so this is a billionth of them.
+      mip_abs_gap: 1e-6
+    })
+    if (start !== undefined) model.setSolution({ colValue: start })
+    model.run()
+    const status = model.getModelStatus()
+    const { modelStatus, solutionStatus } = highs.constants
+    if (noSolution(highs, status)) return undefined
+    if (status !== modelStatus.optimal && status !== modelStatus.timeLimit)
+      throw new Error(`HiGHS ended with model status ${status}`)
+    if (model.info.get("primal_solution_status") !== solutionStatus.feasible)
+      throw new Error(`HiGHS found no plan within ${limits.timeLimit} s; raise timeLimit`)
+    return {
+      x: model.getSolution().colValue,
+      objective: model.getObjectiveValue(),
+      bound: Number(model.info.get("mip_dual_bound")),
+      proven: status === modelStatus.optimal
+    }
+  })
 
 // Lets timers, signals and other fibers in between two blocking solves.
 const breathe = Effect.async<void>((resume) => {
@@ -122,13 +155,12 @@ export const makeSolver: Effect.Effect<Solver, OptimizerError> = Effect.map(
     try: shared,
     catch: (cause) => failed("the HiGHS solver (npm package highs) could not be loaded", cause)
   }),
-  (highs) => ({
-    version: `HiGHS ${highs.version.string}`,
-    solve: (program, limits, start) =>
+  (highs) => {
+    const attempt = <A>(work: () => A): Effect.Effect<A, OptimizerError> =>
       Effect.zipRight(
         breathe,
         Effect.try({
-          try: () => run(highs, program, limits, start),
+          try: work,
           catch: (cause) => {
             // Whatever threw may have left the instance unusable (out of memory, an abort).
             loaded = undefined
@@ -136,5 +168,10 @@ export const makeSolver: Effect.Effect<Solver, OptimizerError> = Effect.map(
           }
         })
       )
-  })
+    return {
+      version: `HiGHS ${highs.version.string}`,
+      relax: (program, limits) => attempt(() => relax(highs, program, limits)),
+      solve: (program, limits, start) => attempt(() => run(highs, program, limits, start))
+    }
+  }
 )

@@ -3,6 +3,7 @@
  * of an instance, scaled so that the solver's tolerances (about 1e-6) are far below what is decided.
  */
 import { Effect } from "effect"
+import { solveInCore } from "./Core.js"
 import { OptimizerError } from "./Errors.js"
 import type { Limits, Program, Row, Solver } from "./Highs.js"
 import { type Choice, type Instance, losses, meets } from "./Instance.js"
@@ -77,6 +78,8 @@ const within = (
 
 interface Built {
   readonly program: Program
+  /** Columns that are options of heads; those after them are rules of layers. */
+  readonly choices: number
   /** Column of each head's first remaining option. */
   readonly first: ReadonlyArray<number>
   readonly columnOfRule: ReadonlyMap<string, number>
@@ -150,7 +153,7 @@ const build = (
   }
   const cost = new Float64Array(choices + columnOfRule.size)
   for (const i of all) cost[i] = (objective.values[at(i)] ?? 0) * scale
-  return { program: { cost, rows }, first, columnOfRule }
+  return { program: { cost, rows }, choices, first, columnOfRule }
 }
 
 const startOf = (
@@ -227,7 +230,13 @@ export const minimise = (
       if (left.some((kept) => kept.length === 0)) return undefined
       const scale = ceiling > VANISHING ? SCALE / ceiling : 1
       const built = build(instance, left, objective, scale, caps)
-      const answer = yield* solver.solve(built.program, limits, startOf(instance, left, built, known))
+      const answer = yield* solveInCore(
+        solver,
+        built.program,
+        built.choices,
+        limits,
+        startOf(instance, left, built, known)
+      )
       if (answer === undefined) return undefined
       const choice = choiceOf(left, built, answer.x)
       const found = sum(objective.values, choice)

@@ -61,7 +61,7 @@ export const ElasticParams = Schema.Struct({
   /** Seconds for one problem. A problem that reaches it gives its best plan so far, which says so. */
   timeLimit: withDefault(Schema.Number.pipe(Schema.positive()), 60),
   /** The relative gap between a plan's loss and the proven bound at which it counts as optimal. */
-  gap: withDefault(Schema.Number.pipe(Schema.nonNegative()), 1e-4),
+  gap: withDefault(Schema.Number.pipe(Schema.nonNegative()), 1e-3),
   /** What N is in the plan's rules. */
   length: withDefault(PlannedLength, "prompt"),
   /** Starts the plans' names: `moa-25-1`. */
