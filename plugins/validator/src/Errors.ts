@@ -1,0 +1,11 @@
+import { Data } from "effect"
+
+/** Plans could not be measured or chosen. */
+export class ValidatorError extends Data.TaggedError("ValidatorError")<{
+  readonly reason: "EmptyAnswer" | "DuplicatePlan" | "NoMeasurements" | "NotFinite"
+  readonly detail: string
+}> {
+  override get message() {
+    return this.detail
+  }
+}
