@@ -47,9 +47,11 @@ interface Excess {
  */
 const nearest = (instance: Instance): ReadonlyArray<Excess> => {
   let best: { readonly size: number; readonly excess: ReadonlyArray<Excess> } | undefined
+  // A message needs no finer mixes.
+  const step = Math.max(1, Math.floor(instance.heads / 32))
   for (const a of instance.options)
     for (const b of instance.options)
-      for (let count = 0; count <= instance.heads; count++) {
+      for (let count = 0; count <= instance.heads; count += step) {
         const excess = instance.budgets.map((budget, i): Excess => {
           const kept = count * (a.tokens[i] ?? 0) + (instance.heads - count) * (b.tokens[i] ?? 0)
           return {
