@@ -1,1 +1,5 @@
-export {}
+/** @module Calibration sets from Multi-News, answered by the model itself. */
+export * from "./Calibrate.js"
+export * from "./Errors.js"
+export * from "./MultiNewsCorpus.js"
+export { moaTemplates, Template } from "./Template.js"

@@ -1,0 +1,141 @@
+/**
+ * Calibration sets: items cut to target lengths, answered by the model itself (MoA §3: supervision by the model's own
+ * long answers rather than by human ones).
+ */
+import { CalibrationSet, Corpus, Model } from "@tessera/attention"
+import { type Row, stage } from "@tessera/core"
+import { type LoadedModel, ModelRuntime, type RuntimeError } from "@tessera/runtime"
+import { Chunk, Effect, Schema, Stream } from "effect"
+import { CalibrationError } from "./Errors.js"
+import { type Rendered, render, select, type Selected } from "./Select.js"
+import { moaTemplates, renderAnswer, Template } from "./Template.js"
+
+const CalibrateParams = Schema.Struct({
+  /** Length classes in tokens; prompt and answer together are no longer, and longer than half. */
+  lengths: Schema.optionalWith(Schema.NonEmptyArray(Schema.Int.pipe(Schema.greaterThan(16))), {
+    default: () => [2048, 4096, 8192] as const
+  }),
+  /** Items of each length and data set. */
+  items: Schema.optionalWith(Schema.Int.pipe(Schema.positive()), { default: () => 16 }),
+  maxNewTokens: Schema.optionalWith(Schema.Int.pipe(Schema.positive()), { default: () => 128 }),
+  /** By the corpus' `dataset`; default: the official prompt for `multi_news`. */
+  templates: Schema.optionalWith(Schema.Record({ key: Schema.String, value: Template }), {
+    default: () => Schema.decodeSync(Schema.Record({ key: Schema.String, value: Template }))(moaTemplates)
+  }),
+  /** Whose answers: the model's own, decoded greedily, or the corpus' reference. */
+  answer: Schema.optionalWith(Schema.Literal("model", "reference"), { default: () => "model" as const })
+})
+type CalibrateParams = typeof CalibrateParams.Type
+
+type Calibrated = Row<typeof CalibrationSet>
+
+const selectAll = (
+  { tokenizer }: LoadedModel,
+  items: ReadonlyArray<Row<typeof Corpus>>,
+  { lengths, items: count, templates, maxNewTokens }: CalibrateParams
+): Effect.Effect<ReadonlyArray<Selected & { readonly length: number }>, CalibrationError> =>
+  Effect.gen(function* () {
+    const rendered: Array<Rendered> = []
+    for (const item of items) {
+      const template = templates[item.dataset]
+      if (template === undefined) {
+        return yield* new CalibrationError({
+          reason: "NoTemplate",
+          where: `item ${item.item}`,
+          detail: `there is no template for data set ${item.dataset}; give one in templates (there are ${Object.keys(templates).join(", ")})`
+        })
+      }
+      rendered.push(render(tokenizer, template, item, maxNewTokens))
+      // Tokenizing many long documents takes a while: let others run, and an interruption in.
+      yield* Effect.yieldNow()
+    }
+    const datasets = [...new Set(items.map(({ dataset }) => dataset))]
+    return (yield* Effect.forEach([...lengths], (length) =>
+      Effect.gen(function* () {
+        const found = yield* Effect.forEach(datasets, (dataset) => {
+          const own = rendered.filter(({ item }) => item.dataset === dataset)
+          const chosen = select(tokenizer, own, length, count, maxNewTokens)
+          return chosen.length < count
+            ? Effect.as(
+                Effect.logWarning(`${chosen.length} of ${count} items of ${dataset} fill ${length} tokens; there are no more`),
+                chosen
+              )
+            : Effect.succeed(chosen)
+        })
+        if (found.flat().length === 0) {
+          return yield* new CalibrationError({
+            reason: "NoItems",
+            where: `length ${length}`,
+            detail: `none of ${items.length} items fills more than half of it; use shorter lengths or longer documents`
+          })
+        }
+        return found.flat().map((selected) => ({ ...selected, length }))
+      })
+    )).flat()
+  })
+
+/** The answer's tokens: the model's own, or the reference's with the end token, as far as they fit. */
+const answerOf = (
+  loaded: LoadedModel,
+  { item, prompt, room }: Selected,
+  { answer, templates }: CalibrateParams
+): Effect.Effect<ReadonlyArray<number>, RuntimeError> =>
+  Effect.gen(function* () {
+    const [end] = loaded.config.endOfText
+    if (answer === "reference") {
+      const template = templates[item.dataset]
+      const text = template === undefined ? item.answer : renderAnswer(template, item.answer)
+      const tokens = loaded.tokenizer.encode(text, { special: false })
+      return (end === undefined ? tokens : [...tokens, end]).slice(0, room)
+    }
+    const generated = yield* Stream.runCollect(loaded.generate([{ prompt: prompt.tokens, maxNewTokens: room }]))
+    return Chunk.toReadonlyArray(generated).flatMap(({ tokens }) => tokens)
+  })
+
+export const calibrate = stage("calibrate", {
+  version: "1",
+  module: import.meta.url,
+  description: "Cuts items to target lengths and has the model answer them",
+  inputs: { model: Model, corpus: Corpus },
+  outputs: { calibration: CalibrationSet },
+  params: CalibrateParams,
+  reproducible: "device",
+  resources: { cpu: 2 },
+  fingerprint: Effect.flatMap(ModelRuntime, (runtime) => runtime.fingerprint),
+  run: ({ model, corpus }, params, task) =>
+    Effect.gen(function* () {
+      const runtime = yield* ModelRuntime
+      const loaded = yield* runtime.load(model.path)
+      const items = Chunk.toReadonlyArray(yield* Stream.runCollect(corpus.rows))
+      const selected = yield* selectAll(loaded, items, params)
+      const stops = new Set(loaded.config.endOfText)
+      const rows: Array<Calibrated> = []
+      for (const [i, one] of selected.entries()) {
+        const { item, prompt, length } = one
+        yield* task.report({ done: i, total: selected.length, unit: "items", label: `${item.item} at ${length}` })
+        const answer = yield* answerOf(loaded, one, params)
+        if (answer.every((token) => stops.has(token))) {
+          yield* Effect.logWarning(`item ${item.item} at ${length} tokens has an empty answer and is left out`)
+          continue
+        }
+        rows.push({
+          item: `${item.item}@${length}`,
+          dataset: item.dataset,
+          length,
+          tokens: [...prompt.tokens, ...answer],
+          mask: [...prompt.tokens.map(() => false), ...answer.map(() => true)],
+          prompt: prompt.text,
+          answer: loaded.tokenizer.decode(answer),
+          cut: prompt.cut
+        })
+      }
+      if (rows.length === 0) {
+        return yield* new CalibrationError({
+          reason: "NoItems",
+          where: `${selected.length} items`,
+          detail: "the model gives every one an empty answer; check the prompt's template, or use the reference answers"
+        })
+      }
+      return { calibration: Stream.fromIterable(rows) }
+    })
+})
