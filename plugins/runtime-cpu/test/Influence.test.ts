@@ -1,0 +1,136 @@
+import type { InfluenceRequest } from "@tessera/runtime"
+import { describe, expect, it } from "vitest"
+import { at } from "./Matrix.js"
+import { blockSums, influenceOf, lossOf } from "./Reference.js"
+import { makeTiny, randomTokens, type Tiny, withModel } from "./TinyModel.js"
+
+const requestFor = (
+  tiny: Tiny,
+  length: number,
+  options: Partial<InfluenceRequest> = {}
+): InfluenceRequest & { readonly tokens: ReadonlyArray<number> } => {
+  const tokens = randomTokens(length, tiny.config.vocabulary)
+  return {
+    mask: tokens.map((_, i) => i > length * 0.6 && i % 3 !== 1),
+    objective: "cross-entropy",
+    block: 8,
+    sum: "signed",
+    ...options,
+    tokens
+  }
+}
+
+/** Compares every block sum, relative to the sum of |E| of its block: signed sums may cancel. */
+const compare = async (tiny: Tiny, request: ReturnType<typeof requestFor>) => {
+  const wanted = influenceOf(tiny, request)
+  const got = await withModel(tiny, (model) => model.influence(request))
+  const blocks = Math.ceil(request.tokens.length / request.block)
+  expect(got.blocks).toBe(blocks)
+  expect(Math.abs(got.loss - wanted.loss)).toBeLessThan(1e-5 * Math.abs(wanted.loss))
+  expect(got.layers).toHaveLength(tiny.config.layers)
+  let worst = 0
+  wanted.layers.forEach((heads, layer) => {
+    expect(got.layers[layer]).toHaveLength(heads.length * blocks * blocks)
+    heads.forEach((e, head) => {
+      const sums = blockSums(e, request.block, request.sum)
+      const sizes = blockSums(e, request.block, "abs")
+      // What float32 cannot tell from nothing beside the layer's largest blocks.
+      const floor = 1e-6 * Math.max(...sizes)
+      sums.forEach((sum, i) => {
+        const found = got.layers[layer]?.[head * blocks * blocks + i] ?? Number.NaN
+        const error = Math.abs(found - sum) / ((sizes[i] ?? 0) + floor)
+        worst = Number.isNaN(error) ? Number.NaN : Math.max(worst, error)
+      })
+    })
+  })
+  expect(worst).toBeLessThan(1e-4)
+  return { wanted, got }
+}
+
+describe("influence", () => {
+  it.each([
+    [1, 4],
+    [2, 2],
+    [4, 1]
+  ])("equals the float64 reference with %i query heads a KV head", async (_, kvHeads) => {
+    const tiny = makeTiny({ config: { num_key_value_heads: kvHeads } })
+    for (const objective of ["cross-entropy", "log-odds"] as const)
+      for (const sum of ["signed", "abs"] as const)
+        await compare(tiny, requestFor(tiny, 40, { objective, sum }))
+  })
+
+  it("equals it where the last block is partial, and whatever the block", async () => {
+    const tiny = makeTiny()
+    for (const block of [1, 7, 64]) await compare(tiny, requestFor(tiny, 45, { block }))
+  })
+
+  it("equals it over several tiles of queries", async () => {
+    const tiny = makeTiny({ config: { num_hidden_layers: 2, num_attention_heads: 2, num_key_value_heads: 1 } })
+    await compare(tiny, requestFor(tiny, 300, { block: 16 }))
+    await compare(tiny, requestFor(tiny, 300, { block: 290 }))
+  })
+
+  it("equals it with attention biases, untied and tied embeddings and scaled positions", async () => {
+    const rope_scaling = {
+      rope_type: "llama3",
+      factor: 8,
+      low_freq_factor: 1,
+      high_freq_factor: 4,
+      original_max_position_embeddings: 32
+    }
+    for (const config of [
+      { architectures: ["Qwen2ForCausalLM"], tie_word_embeddings: true },
+      { attention_bias: true, rope_scaling }
+    ]) {
+      const tiny = makeTiny({ config })
+      await compare(tiny, requestFor(tiny, 40))
+    }
+  })
+
+  it("equals it where single keys take more than 99% of the attention", async () => {
+    const tiny = makeTiny({ peak: 5 })
+    for (const sum of ["signed", "abs"] as const) {
+      const { wanted } = await compare(tiny, requestFor(tiny, 40, { sum, block: 1 }))
+      const peaks = wanted.state.layers.flatMap(({ a }) =>
+        a.flatMap((head) => [...head.data].filter((value, i) => i > 0 && value > 0.99))
+      )
+      expect(peaks.length).toBeGreaterThan(20)
+    }
+  })
+
+  it("is zero for the first token's only key and above the diagonal", async () => {
+    const tiny = makeTiny()
+    const { got } = await compare(tiny, requestFor(tiny, 20, { block: 1 }))
+    for (const layer of got.layers)
+      for (let head = 0; head < 4; head++)
+        for (let i = 0; i < 20; i++)
+          for (let j = i === 0 ? 0 : i + 1; j < 20; j++)
+            expect(layer[(head * 20 + i) * 20 + j]).toBeCloseTo(0, 12)
+  })
+
+  it("is what one attention row costs when a key begins to drop out, by finite differences", () => {
+    const tiny = makeTiny()
+    for (const objective of ["cross-entropy", "log-odds"] as const) {
+      const request = requestFor(tiny, 24, { objective })
+      const { layers } = influenceOf(tiny, request)
+      for (const [layer, head, query, key] of [
+        [0, 0, 23, 0],
+        [0, 3, 10, 10],
+        [1, 1, 15, 3],
+        [2, 2, 20, 11],
+        [1, 2, 0, 0]
+      ] as const) {
+        const e = layers[layer]?.[head]
+        if (e === undefined) throw new Error("no such head")
+        if (query === 0) {
+          expect(at(e, 0, 0)).toBe(0)
+          continue
+        }
+        const step = 1e-5
+        const loss = (t: number) => lossOf(tiny, request, { perturbation: { layer, head, query, key, t } })
+        const slope = (loss(step) - loss(-step)) / (2 * step)
+        expect(Math.abs(slope - at(e, query, key))).toBeLessThan(1e-6 * Math.abs(slope) + 1e-10)
+      }
+    }
+  })
+})
