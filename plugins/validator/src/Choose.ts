@@ -1,5 +1,5 @@
 /**
- * Picks one plan by what was measured, and puts lists of candidates together.
+ * Picks one plan by what was measured.
  */
 import { type Candidate, Candidates, Measurements, PlanDocument } from "@tessera/attention"
 import { type Row, stage } from "@tessera/core"
@@ -74,21 +74,5 @@ export const choose = stage("choose", {
         }
       }
       return { plan, chosen: { candidates: [{ ...candidate, plan }] as const } }
-    })
-})
-
-/** Two lists of candidates, one after the other. */
-export const mergeCandidates = stage("merge-candidates", {
-  version: "1",
-  module: import.meta.url,
-  description: "Puts two lists of candidates together",
-  inputs: { first: Candidates, second: Candidates },
-  outputs: { candidates: Candidates },
-  params: Schema.Struct({}),
-  run: ({ first, second }) =>
-    Effect.gen(function* () {
-      const [a, b] = [yield* first.value, yield* second.value]
-      const [head, ...rest] = a.candidates
-      return { candidates: { candidates: [head, ...rest, ...b.candidates] as const } }
     })
 })
