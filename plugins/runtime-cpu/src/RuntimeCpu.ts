@@ -3,7 +3,7 @@
  */
 import { readFileSync } from "node:fs"
 import { createRequire } from "node:module"
-import { arch, cpus } from "node:os"
+import { arch, availableParallelism, cpus } from "node:os"
 import { FileSystem, Path } from "@effect/platform"
 import {
   type LoadedModel,
@@ -82,7 +82,7 @@ export const layer = (
         fingerprint: Effect.sync(() => ({
           facts: { runtime: Sessions.NAME, onnxruntime: version() },
           modules: [import.meta.url],
-          device: { cpu: instructionSet() }
+          device: { cpu: instructionSet(), threads: String(options.threads ?? availableParallelism()) }
         })),
         load: (folder) => RcMap.get(models, folder)
       })

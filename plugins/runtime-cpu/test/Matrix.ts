@@ -19,7 +19,11 @@ export const at = ({ columns, data }: Matrix, row: number, column: number): numb
 export const row = ({ columns, data }: Matrix, index: number): Vector =>
   data.subarray(index * columns, (index + 1) * columns)
 
-export const fill = (rows: number, columns: number, value: (row: number, column: number) => number): Matrix => {
+export const fill = (
+  rows: number,
+  columns: number,
+  value: (row: number, column: number) => number
+): Matrix => {
   const m = matrix(rows, columns)
   for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) m.data[i * columns + j] = value(i, j)
   return m

@@ -144,7 +144,13 @@ const perturb = (a: Matrix, { query, key, t }: Perturbation): void => {
   }
 }
 
-const maskOf = ({ config }: ReferenceModel, layer: number, head: number, n: number, options: ForwardOptions) => {
+const maskOf = (
+  { config }: ReferenceModel,
+  layer: number,
+  head: number,
+  n: number,
+  options: ForwardOptions
+) => {
   const { plan } = options
   if (plan === undefined) return (q: number, k: number) => k <= q
   const window = windowBlocks(ruleOfQueryHead(plan, layer, head), plan.geometry, options.length ?? n)
@@ -268,6 +274,21 @@ export const scoreOf = (
   }
 }
 
+/**
+ * E by its definition: the row without `key`, renormalised, minus the row itself, times dL/dA. The others' mean is summed
+ * without the key: subtracting it from the row's sums would lose every digit where A is near 1.
+ */
+const dropped = (a: Vector, dA: Vector, key: number): number => {
+  let rest = 0
+  let sum = 0
+  for (let k = 0; k < a.length; k++) {
+    if (k === key) continue
+    rest += a[k] ?? 0
+    sum += (a[k] ?? 0) * (dA[k] ?? 0)
+  }
+  return rest === 0 ? 0 : (a[key] ?? 0) * (sum / rest - (dA[key] ?? 0))
+}
+
 const layerBackward = (model: ReferenceModel, index: number, state: LayerState, dy: Matrix) => {
   const { config } = model
   const { headDim, queryHeads, kvHeads } = config
@@ -276,7 +297,11 @@ const layerBackward = (model: ReferenceModel, index: number, state: LayerState, 
 
   const dActivated = times(dy, name("mlp.down_proj"))
   const slope = gate.data.map((g) => sigmoid(g) * (1 + g * (1 - sigmoid(g))))
-  const dGate = zip(zip(dActivated, up, (d, u) => d * u), { ...gate, data: slope }, (d, s) => d * s)
+  const dGate = zip(
+    zip(dActivated, up, (d, u) => d * u),
+    { ...gate, data: slope },
+    (d, s) => d * s
+  )
   const dUp = zip(dActivated, gate, (d, g) => d * g * sigmoid(g))
   const dMiddleNormal = plus(times(dGate, name("mlp.gate_proj")), times(dUp, name("mlp.up_proj")))
   const dMiddle = plus(dy, rmsNormBackward(model, middle, name("post_attention_layernorm"), dMiddleNormal))
@@ -302,13 +327,7 @@ const layerBackward = (model: ReferenceModel, index: number, state: LayerState, 
     addColumns(dQ, head * headDim, rotate(config, times(scaled, own(k)), -1))
     addColumns(dK, kv, rotate(config, times(transposed(scaled), own(q)), -1))
     addColumns(dV, kv, times(transposed(attention), dHead))
-    // 1 - A is summed from the other keys: subtracting from 1 would lose its digits where A is near 1.
-    return fill(x.rows, x.rows, (i, j) => {
-      const value = at(dS, i, j)
-      if (value === 0) return 0
-      const rest = row(attention, i).reduce((sum, other, key) => (key === j ? sum : sum + other), 0)
-      return rest === 0 ? 0 : -value / rest
-    })
+    return fill(x.rows, x.rows, (i, j) => dropped(row(attention, i), row(dA, i), j))
   })
   const dNormal = plus(
     plus(times(dQ, name("self_attn.q_proj")), times(dK, name("self_attn.k_proj"))),
@@ -321,7 +340,11 @@ const layerBackward = (model: ReferenceModel, index: number, state: LayerState, 
 export const influenceOf = (
   model: ReferenceModel,
   counted: Counted
-): { readonly loss: number; readonly layers: ReadonlyArray<ReadonlyArray<Matrix>>; readonly state: State } => {
+): {
+  readonly loss: number
+  readonly layers: ReadonlyArray<ReadonlyArray<Matrix>>
+  readonly state: State
+} => {
   const state = forward(model, counted.tokens)
   const { loss, gradient } = meanOf(state, counted)
   const norm = weight(model, "model.norm.weight")

@@ -107,7 +107,10 @@ export const randomPlan = (config: ModelConfig, grouping: Plan["grouping"], seed
     geometry: { block: 4, sink: 4, minWindow: 1 },
     grouping,
     rules: Array.from({ length: config.layers }, () =>
-      Array.from({ length: heads }, () => ({ alpha: uniformInt(random, 0, 16), beta: 0.5 * uniformFloat64(random) }))
+      Array.from({ length: heads }, () => ({
+        alpha: uniformInt(random, 0, 16),
+        beta: 0.5 * uniformFloat64(random)
+      }))
     ),
     length: "prompt+new",
     provenance: {}

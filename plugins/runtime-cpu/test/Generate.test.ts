@@ -1,0 +1,101 @@
+import type { GenerateRequest } from "@tessera/runtime"
+import { Chunk, Effect, Stream } from "effect"
+import { describe, expect, it } from "vitest"
+import { row } from "./Matrix.js"
+import { argmax, type ForwardOptions, forward } from "./Reference.js"
+import { groupings, makeTiny, randomPlan, randomTokens, withModel } from "./TinyModel.js"
+
+const tiny = makeTiny({ config: { eos_token_id: 36 } })
+const prompt = randomTokens(30, tiny.config.vocabulary, 5)
+
+const generate = (...requests: ReadonlyArray<GenerateRequest>) =>
+  withModel(tiny, (model) =>
+    model.generate(requests).pipe(Stream.runCollect, Effect.map(Chunk.toReadonlyArray))
+  )
+
+/** Greedy decoding by the whole forward pass over again for every token. */
+const greedy = (prompt: ReadonlyArray<number>, count: number, options: ForwardOptions = {}) => {
+  const tokens = [...prompt]
+  for (let i = 0; i < count; i++) {
+    const { logits } = forward(tiny, tokens, options)
+    tokens.push(argmax(row(logits, tokens.length - 1)))
+  }
+  return tokens.slice(prompt.length)
+}
+
+describe("generate", () => {
+  it("takes the largest logit of the whole forward pass each time", async () => {
+    const [long, one] = await generate(
+      { prompt, maxNewTokens: 40, stop: [] },
+      { prompt: prompt.slice(0, 1), maxNewTokens: 12, stop: [] }
+    )
+    expect(long).toEqual({ tokens: greedy(prompt, 40), ended: "length" })
+    expect(one).toEqual({ tokens: greedy(prompt.slice(0, 1), 12), ended: "length" })
+  })
+
+  it.each(groupings)("under a plan by %s equals the masked forward pass", async (grouping) => {
+    const dense = greedy(prompt, 30).join()
+    let different = 0
+    for (const seed of [21, 22])
+      for (const length of ["prompt", "prompt+new"] as const) {
+        const plan = { ...randomPlan(tiny.config, grouping, seed), length }
+        const planned = length === "prompt" ? prompt.length : prompt.length + 30
+        const [result] = await generate({ prompt, maxNewTokens: 30, stop: [], plan })
+        expect(result?.tokens).toEqual(greedy(prompt, 30, { plan, length: planned }))
+        if (result?.tokens.join() !== dense) different++
+      }
+    expect(different).toBeGreaterThan(0)
+  })
+
+  it("ends with the first stop id, which is part of the result", async () => {
+    const free = greedy(prompt, 40)
+    const stop = free[5] ?? -1
+    const [result] = await generate({ prompt, maxNewTokens: 40, stop: [stop] })
+    expect(result).toEqual({ tokens: free.slice(0, free.indexOf(stop) + 1), ended: "stop" })
+  })
+
+  it("stops at the model's end-of-text id where no other is given", async () => {
+    const ends = makeTiny({ config: { eos_token_id: greedy(prompt, 1)[0] } })
+    const results = await withModel(ends, (model) =>
+      Stream.runCollect(model.generate([{ prompt, maxNewTokens: 5 }]))
+    )
+    expect(Chunk.toReadonlyArray(results)).toEqual([{ tokens: greedy(prompt, 1), ended: "stop" }])
+  })
+
+  it("samples the same tokens from the same seed, and others from another", async () => {
+    const sampled = (seed: number): GenerateRequest => ({
+      prompt,
+      maxNewTokens: 30,
+      stop: [],
+      sampling: { temperature: 1.5, seed }
+    })
+    const [first, again, other] = await generate(sampled(1), sampled(1), sampled(2))
+    expect(again).toEqual(first)
+    expect(other).not.toEqual(first)
+  })
+
+  it("samples the largest logit alone from a tiny nucleus or at a low temperature", async () => {
+    const results = await generate(
+      { prompt, maxNewTokens: 20, stop: [], sampling: { temperature: 1, topP: 1e-9, seed: 1 } },
+      { prompt, maxNewTokens: 20, stop: [], sampling: { temperature: 1e-4, seed: 1 } }
+    )
+    for (const { tokens } of results) expect(tokens).toEqual(greedy(prompt, 20))
+  })
+
+  it.each<readonly [string, Partial<GenerateRequest>]>([
+    ["an empty prompt", { prompt: [] }],
+    ["an id outside the vocabulary", { prompt: [37] }],
+    ["more tokens than positions", { maxNewTokens: 1000 }],
+    ["no new tokens", { maxNewTokens: 0 }],
+    ["a temperature of zero", { sampling: { temperature: 0, seed: 1 } }],
+    ["an empty nucleus", { sampling: { temperature: 1, topP: 0, seed: 1 } }],
+    [
+      "a plan for another model",
+      { plan: randomPlan(makeTiny({ config: { num_key_value_heads: 4 } }).config, "kv-head") }
+    ]
+  ])("refuses %s", async (_, wrong) => {
+    const request = { prompt, maxNewTokens: 10, ...wrong }
+    const error = await withModel(tiny, (model) => Effect.flip(Stream.runDrain(model.generate([request]))))
+    expect(error).toMatchObject({ _tag: "RuntimeError", reason: "InvalidRequest" })
+  })
+})
