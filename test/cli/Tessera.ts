@@ -29,7 +29,7 @@ export const tessera = (args: ReadonlyArray<string>, { cwd, env, onStderr }: Opt
   new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [bin, ...args], {
       cwd,
-      env: { PATH: process.env["PATH"], HOME: process.env["HOME"], ...env },
+      env: { ...process.env, TESSERA_STORE: undefined, TESSERA_DEBUG: undefined, ...env },
       stdio: ["ignore", "pipe", "pipe"]
     })
     let stdout = ""

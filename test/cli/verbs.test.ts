@@ -8,7 +8,7 @@ describe("run", () => {
     const cwd = folder()
     const first = await tessera(["run", squares], { cwd })
     expect(first.stderr).toMatch(/✓ numbers/)
-    expect(first.stderr).toMatch(/✓ square +2 shards, 0 cached, 2 executed/)
+    expect(first.stderr).toMatch(/✓ square +2 shards, 0 cached, 2 in /)
     expect(first.stdout).toMatch(/group +n +square/)
     expect(first.stdout).toContain(`"title": "Squares"`)
     expect(first.stdout).toMatch(/package +Package\/1/)

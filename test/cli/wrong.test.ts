@@ -216,16 +216,13 @@ describe("a stage", () => {
 describe("a store", () => {
   it("that cannot be written ends with code 3 and a hint", async () => {
     const cwd = folder()
-    // A folder below a file, and one below /proc, can be made by nobody, root included.
     writeFileSync(path.join(cwd, "file"), "")
     expect(
-      problems(await tessera(["run", fixture("squares"), "--store", "file/store"], { cwd }), 3, "store: ")
-    ).toEqual([])
-    expect(
       problems(
-        await tessera(["run", fixture("squares"), "--store", "/proc/tessera"], { cwd }),
+        await tessera(["run", fixture("squares"), "--store", "file/store"], { cwd }),
         3,
-        "/proc/tessera"
+        "store: ",
+        "file/store"
       )
     ).toEqual([])
   })

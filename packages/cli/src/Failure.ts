@@ -89,6 +89,10 @@ const storeFailure = (error: Tagged, message = messageOf(error)): Failure =>
 const reasonOf = (error: Tagged): string =>
   typeof error.reason === "string" ? `${error._tag}/${error.reason}` : error._tag
 
+const isStoreTrouble = (error: unknown): boolean =>
+  isTagged(error) &&
+  (error._tag === "StoreError" || (error._tag === "ArtifactError" && error.reason !== "SchemaMismatch"))
+
 const missingService = (errors: ReadonlyArray<unknown>): Failure | undefined => {
   for (const error of errors) {
     const service = /^Service not found: (\S+)/.exec(messageOf(error))?.[1]
@@ -117,9 +121,9 @@ const known = (error: Tagged, errors: ReadonlyArray<unknown>): Failure | undefin
     case "StoreError":
       return storeFailure(error)
     case "ArtifactError":
-      return error.reason === "SchemaMismatch"
-        ? failure(ExitCode.stage, reasonOf(error), messageOf(error))
-        : storeFailure(error)
+      return isStoreTrouble(error)
+        ? storeFailure(error)
+        : failure(ExitCode.stage, reasonOf(error), messageOf(error))
     case "EngineError":
       return failure(
         error.reason === "Code" ? ExitCode.usage : ExitCode.stage,
@@ -127,8 +131,8 @@ const known = (error: Tagged, errors: ReadonlyArray<unknown>): Failure | undefin
         messageOf(error)
       )
     case "StageFailed": {
-      // A stage whose commit the store refused has not failed: the store has.
-      const store = errors.find((inner) => isTagged(inner) && inner._tag === "StoreError")
+      // A stage whose input or commit the store could not give or take has not failed: the store has.
+      const store = errors.find(isStoreTrouble)
       return isTagged(store)
         ? storeFailure(store)
         : failure(

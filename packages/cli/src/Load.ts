@@ -1,7 +1,8 @@
 /**
  * Loads a pipeline file: a TypeScript module whose default export is a pipeline.
  */
-import { FileSystem, Path } from "@effect/platform"
+import * as FileSystem from "@effect/platform/FileSystem"
+import * as Path from "@effect/platform/Path"
 import { edges, Graph, type Pipeline } from "@tessera/core"
 import { Effect, Either, Predicate, Schema } from "effect"
 import { fileURLToPath, pathToFileURL } from "node:url"

@@ -34,15 +34,18 @@ let said = ""
 /** The parser colours its help always. */
 const parserConsole = Effect.map(Effect.console, (console): Console.Console => ({
   ...console,
-  log: (...args) =>
-    console.log(
-      ...args.map((arg) =>
-        Style.of(process.stdout) === Style.none ? stripVTControlCharacters(String(arg)) : arg
-      )
-    ),
+  log: (...args) => {
+    const text = args.map(String).join(" ")
+    return Output.out(Output.style === Style.none ? stripVTControlCharacters(text) : text)
+  },
   error: (...args) =>
     Effect.sync(() => void (said += stripVTControlCharacters(args.map(String).join(" ")).trim()))
 }))
+
+// What a pipeline file prints must not get between results.
+for (const method of ["log", "info", "debug"] as const) {
+  console[method] = (...args: ReadonlyArray<unknown>) => console.error(...args)
+}
 
 /** The parser takes a misspelt option for an argument, and then complains about what follows it. */
 const usageMessage = (): string => {

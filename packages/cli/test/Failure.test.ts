@@ -1,4 +1,4 @@
-import { GraphError } from "@tessera/core"
+import { ArtifactError, GraphError } from "@tessera/core"
 import { EngineError, StageFailed } from "@tessera/engine"
 import { StoreError } from "@tessera/store"
 import { Cause, FiberId } from "effect"
@@ -32,6 +32,22 @@ describe("the exit code", () => {
     ["1 for a failed stage", 1, failed],
     ["1 for a wrong output", 1, new EngineError({ reason: "Output", where: "stage a", detail: "no port b" })],
     ["3 for the store", 3, full],
+    [
+      "3 for a stage whose input is damaged",
+      3,
+      new StageFailed({
+        node: "profile",
+        cause: new ArtifactError({ reason: "Corrupt", artifact: "sha256:12", detail: "is not an Arrow file" })
+      })
+    ],
+    [
+      "1 for a stage whose input has another schema",
+      1,
+      new StageFailed({
+        node: "profile",
+        cause: new ArtifactError({ reason: "SchemaMismatch", artifact: "sha256:12", detail: "no column a" })
+      })
+    ],
     ["3 for a stage whose commit the store refused", 3, new StageFailed({ node: "profile", cause: full })]
   ] as const
   it.each(codes)("is %s", (_, exit, error) => {

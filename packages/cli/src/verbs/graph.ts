@@ -1,7 +1,7 @@
 /**
  * `tessera graph`: the nodes of a pipeline and what flows between them.
  */
-import { FileSystem } from "@effect/platform"
+import * as FileSystem from "@effect/platform/FileSystem"
 import { graph as overviewOf, type Overview } from "@tessera/engine"
 import { Effect } from "effect"
 import * as Drawing from "../Drawing.js"

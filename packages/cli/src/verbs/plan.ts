@@ -33,7 +33,7 @@ const text = (nodes: ReadonlyArray<PlannedNode>): string =>
       align: "right",
       cells: nodes.map(({ shards }) => (shards === undefined ? "" : `${shards.cached}/${shards.total}`))
     },
-    { title: "reason", cells: nodes.map(({ reason }) => reason) }
+    { title: "reason", cells: nodes.map(({ reason, status }) => (reason === status ? "" : reason)) }
   ])
 
 export const plan = (args: PlanArgs) =>
