@@ -86,6 +86,7 @@ const bundle = async (modules: ReadonlyArray<string>): Promise<ReadonlyArray<Cod
     charset: "utf8",
     logLevel: "silent",
     loader: { ".node": "empty" },
+    nodePaths: [...Packages.nodePaths],
     plugins: [outside(used)]
   })
   const outputs = Object.values(result.metafile.outputs)

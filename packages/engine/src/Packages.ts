@@ -4,7 +4,7 @@
  */
 import { existsSync, readFileSync, realpathSync } from "node:fs"
 import { isBuiltin } from "node:module"
-import { dirname, join, relative, sep } from "node:path"
+import { delimiter, dirname, join, relative, sep } from "node:path"
 import { load } from "js-yaml"
 import { Option, Schema } from "effect"
 
@@ -77,10 +77,15 @@ const packageName = (specifier: string): string =>
     .slice(0, specifier.startsWith("@") ? 2 : 1)
     .join("/")
 
+/** Where a package is looked for when no folder above its importer has it: NODE_PATH, as Node and bundlers read it. */
+export const nodePaths: ReadonlyArray<string> = (process.env["NODE_PATH"] ?? "")
+  .split(delimiter)
+  .filter(existsSync)
+
 const locate = memo((request: string): string | undefined => {
   const [folder = "", name = ""] = request.split("\0")
-  for (const here of upward(folder)) {
-    const candidate = join(here, "node_modules", name)
+  for (const modules of [...upward(folder)].map((here) => join(here, "node_modules")).concat(nodePaths)) {
+    const candidate = join(modules, name)
     if (existsSync(join(candidate, "package.json"))) return realpathSync(candidate)
   }
   return undefined
