@@ -13,6 +13,8 @@ const generate = (...requests: ReadonlyArray<GenerateRequest>) =>
     model.generate(requests).pipe(Stream.runCollect, Effect.map(Chunk.toReadonlyArray))
   )
 
+const NEW = 16
+
 /** Greedy decoding by the whole forward pass over again for every token. */
 const greedy = (prompt: ReadonlyArray<number>, count: number, options: ForwardOptions = {}) => {
   const tokens = [...prompt]
@@ -23,49 +25,49 @@ const greedy = (prompt: ReadonlyArray<number>, count: number, options: ForwardOp
   return tokens.slice(prompt.length)
 }
 
+const dense = greedy(prompt, NEW)
+
 describe("generate", () => {
   it("takes the largest logit of the whole forward pass each time", async () => {
     const [long, one] = await generate(
-      { prompt, maxNewTokens: 40, stop: [] },
+      { prompt, maxNewTokens: NEW, stop: [] },
       { prompt: prompt.slice(0, 1), maxNewTokens: 12, stop: [] }
     )
-    expect(long).toEqual({ tokens: greedy(prompt, 40), ended: "length" })
+    expect(long).toEqual({ tokens: dense, ended: "length" })
     expect(one).toEqual({ tokens: greedy(prompt.slice(0, 1), 12), ended: "length" })
   })
 
   it.each(groupings)("under a plan by %s equals the masked forward pass", async (grouping) => {
-    const dense = greedy(prompt, 30).join()
     let different = 0
     for (const seed of [21, 22])
       for (const length of ["prompt", "prompt+new"] as const) {
         const plan = { ...randomPlan(tiny.config, grouping, seed), length }
-        const planned = length === "prompt" ? prompt.length : prompt.length + 30
-        const [result] = await generate({ prompt, maxNewTokens: 30, stop: [], plan })
-        expect(result?.tokens).toEqual(greedy(prompt, 30, { plan, length: planned }))
-        if (result?.tokens.join() !== dense) different++
+        const planned = length === "prompt" ? prompt.length : prompt.length + NEW
+        const [result] = await generate({ prompt, maxNewTokens: NEW, stop: [], plan })
+        expect(result?.tokens).toEqual(greedy(prompt, NEW, { plan, length: planned }))
+        if (result?.tokens.join() !== dense.join()) different++
       }
     expect(different).toBeGreaterThan(0)
   })
 
   it("ends with the first stop id, which is part of the result", async () => {
-    const free = greedy(prompt, 40)
-    const stop = free[5] ?? -1
-    const [result] = await generate({ prompt, maxNewTokens: 40, stop: [stop] })
-    expect(result).toEqual({ tokens: free.slice(0, free.indexOf(stop) + 1), ended: "stop" })
+    const stop = dense[5] ?? -1
+    const [result] = await generate({ prompt, maxNewTokens: NEW, stop: [stop] })
+    expect(result).toEqual({ tokens: dense.slice(0, dense.indexOf(stop) + 1), ended: "stop" })
   })
 
   it("stops at the model's end-of-text id where no other is given", async () => {
-    const ends = makeTiny({ config: { eos_token_id: greedy(prompt, 1)[0] } })
+    const ends = makeTiny({ config: { eos_token_id: dense[0] } })
     const results = await withModel(ends, (model) =>
       Stream.runCollect(model.generate([{ prompt, maxNewTokens: 5 }]))
     )
-    expect(Chunk.toReadonlyArray(results)).toEqual([{ tokens: greedy(prompt, 1), ended: "stop" }])
+    expect(Chunk.toReadonlyArray(results)).toEqual([{ tokens: dense.slice(0, 1), ended: "stop" }])
   })
 
   it("samples the same tokens from the same seed, and others from another", async () => {
     const sampled = (seed: number): GenerateRequest => ({
       prompt,
-      maxNewTokens: 30,
+      maxNewTokens: NEW,
       stop: [],
       sampling: { temperature: 1.5, seed }
     })
@@ -76,10 +78,10 @@ describe("generate", () => {
 
   it("samples the largest logit alone from a tiny nucleus or at a low temperature", async () => {
     const results = await generate(
-      { prompt, maxNewTokens: 20, stop: [], sampling: { temperature: 1, topP: 1e-9, seed: 1 } },
-      { prompt, maxNewTokens: 20, stop: [], sampling: { temperature: 1e-4, seed: 1 } }
+      { prompt, maxNewTokens: NEW, stop: [], sampling: { temperature: 1, topP: 1e-9, seed: 1 } },
+      { prompt, maxNewTokens: NEW, stop: [], sampling: { temperature: 1e-4, seed: 1 } }
     )
-    for (const { tokens } of results) expect(tokens).toEqual(greedy(prompt, 20))
+    for (const { tokens } of results) expect(tokens).toEqual(dense)
   })
 
   it.each<readonly [string, Partial<GenerateRequest>]>([

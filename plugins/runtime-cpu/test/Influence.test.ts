@@ -105,6 +105,22 @@ describe("influence", () => {
     }
   })
 
+  it("stays within 1e-3 of the head's largest where next to nothing is left for other keys", async () => {
+    const tiny = makeTiny({ peak: 5 })
+    const request = requestFor(tiny, 40, { block: 1 })
+    const wanted = influenceOf(tiny, request)
+    const got = await withModel(tiny, (model) => model.influence(request))
+    wanted.layers.forEach((heads, layer) =>
+      heads.forEach((e, head) => {
+        const largest = e.data.reduce((a, b) => Math.max(a, Math.abs(b)), 0)
+        e.data.forEach((value, i) => {
+          const found = got.layers[layer]?.[head * e.data.length + i] ?? Number.NaN
+          expect(Math.abs(found - value)).toBeLessThan(1e-3 * largest)
+        })
+      })
+    )
+  })
+
   it("is zero for the first token's only key and above the diagonal", async () => {
     const tiny = makeTiny()
     const { got } = await compare(tiny, requestFor(tiny, 20, { block: 1 }))

@@ -114,8 +114,9 @@ const frequency = ({ headDim, ropeTheta, ropeScaling }: ModelConfig, i: number):
 /** Rotates the pairs (i, i + half); direction -1 is the transposed rotation. */
 const rotate = (config: ModelConfig, x: Matrix, direction: 1 | -1): Matrix => {
   const half = config.headDim / 2
+  const frequencies = Array.from({ length: half }, (_, i) => frequency(config, i))
   return fill(x.rows, x.columns, (position, i) => {
-    const angle = position * frequency(config, i % half)
+    const angle = position * (frequencies[i % half] ?? 0)
     const partner = i < half ? -at(x, position, i + half) : at(x, position, i - half)
     return at(x, position, i) * Math.cos(angle) + direction * partner * Math.sin(angle)
   })

@@ -15,19 +15,20 @@ const expectClose = (got: ArrayLike<number>, wanted: ReadonlyArray<number>) => {
   wanted.forEach((value, i) => expect(Math.abs((got[i] ?? Number.NaN) - value)).toBeLessThan(1e-4))
 }
 
+const dense = continuations.map((tokens) => scoreOf(tiny, [...prefix, ...tokens], prefix.length))
+
 describe("score", () => {
   it("equals the float64 reference for each of several continuations", async () => {
     const scores = await withModel(tiny, (model) => model.score({ prefix, continuations }))
     expect(scores).toHaveLength(continuations.length)
-    continuations.forEach((tokens, i) => {
-      const wanted = scoreOf(tiny, [...prefix, ...tokens], prefix.length)
-      expectClose(scores[i]?.loss ?? [], wanted.loss)
-      expect([...(scores[i]?.predicted ?? [])]).toEqual(wanted.predicted)
+    continuations.forEach((_, i) => {
+      expectClose(scores[i]?.loss ?? [], dense[i]?.loss ?? [])
+      expect([...(scores[i]?.predicted ?? [])]).toEqual(dense[i]?.predicted)
     })
   })
 
   it.each(groupings)("equals it under random plans by %s", async (grouping) => {
-    for (const seed of [11, 12, 13]) {
+    for (const seed of [11, 12]) {
       const plan = randomPlan(tiny.config, grouping, seed)
       for (const length of [undefined, 200]) {
         const request = { prefix, continuations, plan, ...(length === undefined ? {} : { length }) }
@@ -35,10 +36,9 @@ describe("score", () => {
         continuations.forEach((tokens, i) => {
           const options = { plan, length: length ?? prefix.length + 12 }
           const wanted = scoreOf(tiny, [...prefix, ...tokens], prefix.length, options)
-          const dense = scoreOf(tiny, [...prefix, ...tokens], prefix.length)
           expectClose(scores[i]?.loss ?? [], wanted.loss)
           if (tokens.length > 1 && length === undefined)
-            expect(Math.abs((wanted.loss[1] ?? 0) - (dense.loss[1] ?? 0))).toBeGreaterThan(1e-3)
+            expect(Math.abs((wanted.loss[1] ?? 0) - (dense[i]?.loss[1] ?? 0))).toBeGreaterThan(1e-3)
         })
       }
     }
@@ -48,7 +48,7 @@ describe("score", () => {
     const small = makeTiny({
       config: { num_hidden_layers: 2, num_attention_heads: 2, num_key_value_heads: 1 }
     })
-    const long = randomTokens(560, vocabulary)
+    const long = randomTokens(300, vocabulary)
     const base = randomPlan(small.config, "query-head")
     const plan = {
       ...base,
@@ -65,9 +65,9 @@ describe("score", () => {
       ]
     }
     const [score] = await withModel(small, (model) =>
-      model.score({ prefix: long.slice(0, 530), continuations: [long.slice(530)], plan })
+      model.score({ prefix: long.slice(0, 280), continuations: [long.slice(280)], plan })
     )
-    expectClose(score?.loss ?? [], scoreOf(small, long, 530, { plan }).loss)
+    expectClose(score?.loss ?? [], scoreOf(small, long, 280, { plan }).loss)
   })
 
   it("gives a continuation the same loss alone as among others", async () => {
