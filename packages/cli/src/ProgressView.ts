@@ -32,12 +32,15 @@ const bar = (share: number): string => {
 
 const count = (value: number) => (Number.isInteger(value) ? String(value) : Format.number(value))
 
+/** Two digits: the third flickers. */
+const rateText = (rate: number) => String(rate >= 10 ? Math.round(rate) : Number(rate.toPrecision(2)))
+
 /** `3/8 items · a label · 1.3 items/s · 4 s left` */
 export const measureText = ({ done, total, unit, label, rate, left }: Progress.Measure): string =>
   [
     `${count(done)}${total === undefined ? "" : `/${count(total)}`} ${unit}`,
     label,
-    rate === undefined ? undefined : `${Format.number(rate)} ${unit}/s`,
+    rate === undefined ? undefined : `${rateText(rate)} ${unit}/s`,
     left === undefined ? undefined : `${Format.duration(left)} left`
   ]
     .filter((text) => text !== undefined)
