@@ -25,8 +25,8 @@ BLOCK = 16
 
 def prefill():
     with torch.no_grad():
-        logits = model(ids).logits[0, :-1]
-        torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="none")
+        logits = model(ids, logits_to_keep=1).logits[0]
+        torch.nn.functional.cross_entropy(logits, ids[0, :1], reduction="none")
     return length
 
 

@@ -25,7 +25,7 @@ const measure = (model: LoadedModel) => {
   switch (task) {
     case "prefill":
       return Effect.map(
-        seconds(model.score({ prefix: tokens.slice(0, 1), continuations: [tokens.slice(1)] })),
+        seconds(model.score({ prefix: tokens, continuations: [tokens.slice(0, 1)] })),
         (time) => length / time
       )
     case "decode":

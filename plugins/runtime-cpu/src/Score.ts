@@ -4,7 +4,7 @@
 import { RuntimeError, type Score, type ScoreRequest } from "@tessera/runtime"
 import { Effect } from "effect"
 import { checkTokens } from "./Checks.js"
-import { type Executor, extend, prefill } from "./Forward.js"
+import { chunks, type Executor, extend, prefill } from "./Forward.js"
 import * as KvCache from "./KvCache.js"
 import { NAME } from "./Sessions.js"
 import { floats, int64s } from "./Tensors.js"
@@ -70,8 +70,13 @@ export const score = (
         const x = new Float32Array(labels.length * hidden)
         if (labels.length === 0) return { loss: new Float32Array(0), predicted: new Int32Array(0) }
         x.set(last)
-        // The cache's length stays: the next continuation overwrites this one's keys.
-        if (labels.length > 1) x.set(yield* extend(executor, labels.slice(0, -1), cache, windows), hidden)
+        for (const [from, to] of chunks(labels.length - 1)) {
+          const y = yield* extend(executor, labels.slice(from, to), cache, windows)
+          x.set(y, (from + 1) * hidden)
+          cache.length += to - from
+        }
+        // The next continuation overwrites this one's keys.
+        cache.length = prefix.length
         return yield* scoreRows(executor, x, labels)
       })
     )
