@@ -2,7 +2,7 @@
  * All of MoA on the demo model: calibrate, profile, optimise, validate, emit; then dense, StreamingLLM and MoA side by
  * side on questions that were never used for choosing.
  */
-import { NodeContext } from "@effect/platform-node"
+import * as NodeContext from "@effect/platform-node/NodeContext"
 import { Model } from "@tessera/attention"
 import { streamingLlm } from "@tessera/baseline-streaming-llm"
 import { calibrate, mergeCorpora } from "@tessera/calibration-multinews"
@@ -22,7 +22,7 @@ const Params = Schema.Struct({
   /** The smaller KV cache, as a share of the dense one; the other is twice as large. */
   density: withDefault(Schema.Number.pipe(Schema.between(0.05, 0.5)), 0.25),
   /** Calibration items of each length and task. */
-  items: withDefault(Schema.Int.pipe(Schema.positive()), 12),
+  items: withDefault(Schema.Int.pipe(Schema.positive()), 8),
   /** Lengths that are profiled, in tokens. */
   lengths: withDefault(Schema.NonEmptyArray(Schema.Int), [512, 1024, 2048]),
   /** A longer length that no plan has seen before it is validated. */
@@ -49,7 +49,7 @@ const quickstart = pipeline("quickstart", Params, ({ density, items, lengths, un
 
   const validation = demoEvaluation(
     { model },
-    { split: "validation", lengths: [unseen], records: 2, questions: 10, summaries: 1 },
+    { split: "validation", lengths: [unseen], records: 1, questions: 12, summaries: 1 },
     { name: "validation-set" }
   ).evaluation
   const optimised = (share: number, grouping: "kv-head" | "query-head") => {
@@ -63,7 +63,7 @@ const quickstart = pipeline("quickstart", Params, ({ density, items, lengths, un
         minWindow: geometry.minWindow,
         extendLengths: [unseen],
         points: 3,
-        maxCandidates: 3
+        maxCandidates: 2
       },
       { name: `optimise-${name}` }
     )
@@ -92,7 +92,7 @@ const quickstart = pipeline("quickstart", Params, ({ density, items, lengths, un
 
   const test = demoEvaluation(
     { model },
-    { split: "test", lengths: [...lengths, unseen], records: 3, questions: 12, summaries: 2 },
+    { split: "test", lengths: [...lengths, unseen], records: 2, questions: 12, summaries: 1 },
     { name: "test-set" }
   ).evaluation
   const { measurements } = evaluate(

@@ -10,8 +10,6 @@ export default defineConfig({
     hookTimeout: 60_000,
     // The suites that run models use every core already.
     maxWorkers: 2,
-    ...(report === undefined
-      ? {}
-      : { reporters: ["default", "json"] as const, outputFile: { json: report } })
+    ...(report === undefined ? {} : { reporters: ["default", "json"] as const, outputFile: { json: report } })
   }
 })

@@ -6,7 +6,15 @@ import { dirname, join } from "node:path"
 import { sha256 } from "@tessera/core"
 import { Effect, Either, Schema } from "effect"
 import { StoreError } from "./Errors.js"
-import { attempt, copyAtomically, digestFile, errorCode, uniqueName, writeAtomically } from "./Files.js"
+import {
+  attempt,
+  copyAtomically,
+  digestFile,
+  errorCode,
+  uniqueName,
+  writeAtomically,
+  type Written
+} from "./Files.js"
 import type { Layout } from "./Layout.js"
 
 /** A file outside the store, and what it looked like when it was digested. */
@@ -37,8 +45,12 @@ export const sameFile = (a: External, b: External): boolean =>
 const decodeExternal = Schema.decodeUnknownEither(Schema.parseJson(External))
 
 export interface Blobs {
-  readonly putBytes: (bytes: Uint8Array | string) => Effect.Effect<{ readonly digest: string; readonly size: number }, StoreError>
-  readonly putFile: (path: string) => Effect.Effect<{ readonly digest: string; readonly size: number }, StoreError>
+  readonly putBytes: (
+    bytes: Uint8Array | string
+  ) => Effect.Effect<{ readonly digest: string; readonly size: number }, StoreError>
+  readonly putFile: (
+    path: string
+  ) => Effect.Effect<{ readonly digest: string; readonly size: number }, StoreError>
   readonly refer: (digest: string, external: External) => Effect.Effect<void, StoreError>
   /** A path to read the blob from: its own, or that of an unchanged file outside. */
   readonly locate: (digest: string) => Effect.Effect<string, StoreError>
@@ -63,15 +75,26 @@ export const make = (layout: Layout): Blobs => {
         }
       })
       if (there) return own
-      const record = yield* attempt(layout.external(digest), () => fs.readFile(layout.external(digest), "utf8")).pipe(
+      const record = yield* attempt(layout.external(digest), () =>
+        fs.readFile(layout.external(digest), "utf8")
+      ).pipe(
         Effect.mapError(
           (error) =>
-            new StoreError({ reason: error.reason, path: own, detail: `blob ${digest} is not in the store`, cause: error })
+            new StoreError({
+              reason: error.reason,
+              path: own,
+              detail: `blob ${digest} is not in the store`,
+              cause: error
+            })
         )
       )
       const external = decodeExternal(record)
       if (Either.isLeft(external)) {
-        return yield* new StoreError({ reason: "Corrupt", path: layout.external(digest), detail: "is not a valid record" })
+        return yield* new StoreError({
+          reason: "Corrupt",
+          path: layout.external(digest),
+          detail: "is not a valid record"
+        })
       }
       const now = yield* statOf(external.right.path)
       if (!sameFile(now, external.right)) {
@@ -84,9 +107,45 @@ export const make = (layout: Layout): Blobs => {
       return external.right.path
     })
 
+  const verify = (digest: string): Effect.Effect<void, StoreError> =>
+    Effect.gen(function* () {
+      const path = yield* locate(digest)
+      const own = layout.blob(digest)
+      // A file outside was hashed when it was adopted and has not changed since.
+      if (path !== own || verified.has(digest)) return
+      const found = yield* digestFile(path)
+      if (found.digest === digest) {
+        verified.add(digest)
+        return
+      }
+      // Out of the way, so that the recomputed blob can take its place.
+      const aside = join(layout.quarantine, `${digest.replace(":", "-")}.${uniqueName()}`)
+      yield* attempt(own, async () => {
+        await fs.mkdir(dirname(aside), { recursive: true })
+        await fs.rename(own, aside)
+      })
+      return yield* new StoreError({
+        reason: "Corrupt",
+        path: own,
+        detail: `is damaged (its digest is ${found.digest}); it was moved to ${aside}`
+      })
+    })
+
+  /** A blob that is there already may be damaged: then it makes way for the one at hand. */
+  const put = (digest: string, write: Effect.Effect<Written, StoreError>): Effect.Effect<void, StoreError> =>
+    Effect.flatMap(write, (written) =>
+      written === "written"
+        ? Effect.void
+        : Effect.catchIf(
+            verify(digest),
+            ({ reason }) => reason === "Corrupt",
+            () => Effect.asVoid(write)
+          )
+    )
+
   const putBytes: Blobs["putBytes"] = (bytes) => {
     const digest = sha256(bytes)
-    return writeAtomically(layout.temporary, layout.blob(digest), bytes, "keep").pipe(
+    return put(digest, writeAtomically(layout.temporary, layout.blob(digest), bytes, "keep")).pipe(
       Effect.as({ digest, size: typeof bytes === "string" ? Buffer.byteLength(bytes) : bytes.byteLength })
     )
   }
@@ -94,32 +153,14 @@ export const make = (layout: Layout): Blobs => {
   return {
     putBytes,
     locate,
+    verify,
     putFile: (path) =>
-      Effect.tap(digestFile(path), ({ digest }) => copyAtomically(layout.temporary, layout.blob(digest), path)),
+      Effect.tap(digestFile(path), ({ digest }) =>
+        put(digest, copyAtomically(layout.temporary, layout.blob(digest), path))
+      ),
     refer: (digest, external) =>
-      writeAtomically(layout.temporary, layout.external(digest), JSON.stringify(external), "replace"),
-    verify: (digest) =>
-      Effect.gen(function* () {
-        const path = yield* locate(digest)
-        const own = layout.blob(digest)
-        // A file outside was hashed when it was adopted and has not changed since.
-        if (path !== own || verified.has(digest)) return
-        const found = yield* digestFile(path)
-        if (found.digest === digest) {
-          verified.add(digest)
-          return
-        }
-        // Out of the way, so that the recomputed blob can take its place.
-        const aside = join(layout.quarantine, `${digest.replace(":", "-")}.${uniqueName()}`)
-        yield* attempt(own, async () => {
-          await fs.mkdir(dirname(aside), { recursive: true })
-          await fs.rename(own, aside)
-        })
-        return yield* new StoreError({
-          reason: "Corrupt",
-          path: own,
-          detail: `is damaged (its digest is ${found.digest}); it was moved to ${aside}`
-        })
-      })
+      Effect.asVoid(
+        writeAtomically(layout.temporary, layout.external(digest), JSON.stringify(external), "replace")
+      )
   }
 }

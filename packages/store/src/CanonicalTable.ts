@@ -42,13 +42,20 @@ const lists = (type: Arrow.List, vector: Arrow.Vector<Arrow.List>): Arrow.Data =
   }
   const [field] = type.children
   if (field === undefined) throw new TypeError("a list type without an item type")
-  const child = column(field.type, items.length === 0 ? Arrow.vectorFromArray([], field.type) : new Arrow.Vector(items))
+  const child = column(
+    field.type,
+    items.length === 0 ? Arrow.vectorFromArray([], field.type) : new Arrow.Vector(items)
+  )
   return Arrow.makeData({ type, length: vector.length, nullCount: 0, valueOffsets: offsets, child } as never)
 }
 
 /** Plain values: what a builder takes and what rows hold. */
 export const plain = (value: unknown): unknown =>
-  value instanceof Arrow.Vector ? Array.from(value, plain) : ArrayBuffer.isView(value) ? Array.from(value as never) : value
+  value instanceof Arrow.Vector
+    ? Array.from(value, plain)
+    : ArrayBuffer.isView(value)
+      ? Array.from(value as never)
+      : value
 
 const built = (type: Arrow.DataType, values: Iterable<unknown>): Arrow.Data => {
   const builder = Arrow.makeBuilder({ type, nullValues: [null, undefined] })
@@ -65,10 +72,19 @@ const column = (type: Arrow.DataType, vector: Arrow.Vector): Arrow.Data => {
   return built(type, vector)
 }
 
-const recordBatch = (schema: Arrow.Schema, columns: ReadonlyArray<Arrow.Data>, rows: number): Arrow.RecordBatch =>
+const recordBatch = (
+  schema: Arrow.Schema,
+  columns: ReadonlyArray<Arrow.Data>,
+  rows: number
+): Arrow.RecordBatch =>
   new Arrow.RecordBatch(
     schema,
-    Arrow.makeData({ type: new Arrow.Struct(schema.fields), length: rows, nullCount: 0, children: [...columns] })
+    Arrow.makeData({
+      type: new Arrow.Struct(schema.fields),
+      length: rows,
+      nullCount: 0,
+      children: [...columns]
+    })
   )
 
 /** What of a stored schema does not satisfy the port, in words. */
@@ -88,7 +104,10 @@ const shapeError = (table: Table<Fields>, detail: string) =>
   new ArtifactError({ reason: "SchemaMismatch", artifact: table.id, detail })
 
 /** The canonical record batches of an Arrow table. Throws ArtifactError where its columns are not the port's. */
-export const fromArrow = function* (table: Table<Fields>, content: Arrow.Table): Generator<Arrow.RecordBatch> {
+export const fromArrow = function* (
+  table: Table<Fields>,
+  content: Arrow.Table
+): Generator<Arrow.RecordBatch> {
   const schema = arrowSchema(table)
   const wrong = mismatch(schema, content.schema)
   if (wrong !== undefined) throw shapeError(table, wrong)
@@ -112,7 +131,15 @@ export const fromRows = (
 ): Arrow.RecordBatch => {
   const schema = arrowSchema(table)
   const columns = schema.fields.map(({ name, type }) =>
-    column(type, new Arrow.Vector([built(type, rows.map((row) => row[name]))]))
+    column(
+      type,
+      new Arrow.Vector([
+        built(
+          type,
+          rows.map((row) => row[name])
+        )
+      ])
+    )
   )
   return recordBatch(schema, columns, rows.length)
 }

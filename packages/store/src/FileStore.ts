@@ -39,20 +39,33 @@ const sweep = (layout: Layout.Layout): Effect.Effect<void> =>
       const path = join(layout.temporary, name)
       const stat = await fs.stat(path).catch(() => undefined)
       // Other hosts may share the store, where process ids mean nothing: only what is old is surely nobody's.
-      if (stat !== undefined && Date.now() - stat.mtimeMs > day) await fs.rm(path, { recursive: true, force: true }).catch(() => {})
+      if (stat !== undefined && Date.now() - stat.mtimeMs > day)
+        await fs.rm(path, { recursive: true, force: true }).catch(() => {})
     }
   })
 
-const documentReader = <A>(blobs: Blobs.Blobs, port: Port & { kind: "document" }, artifact: Artifact): DocumentReader<A> => ({
+const documentReader = <A>(
+  blobs: Blobs.Blobs,
+  port: Port & { kind: "document" },
+  artifact: Artifact
+): DocumentReader<A> => ({
   digest: artifact.digest,
   value: Effect.gen(function* () {
     const path = yield* blobs.locate(artifact.digest)
     const text = yield* attempt(path, () => fs.readFile(path, "utf8"))
-    return yield* Schema.decodeUnknown(Schema.parseJson(port.schema))(text) as Effect.Effect<A, ParseResult.ParseError>
+    return yield* Schema.decodeUnknown(Schema.parseJson(port.schema))(text) as Effect.Effect<
+      A,
+      ParseResult.ParseError
+    >
   }).pipe(
     Effect.mapError((error) =>
       error instanceof StoreError
-        ? new ArtifactError({ reason: "Unavailable", artifact: artifact.digest, detail: error.message, cause: error })
+        ? new ArtifactError({
+            reason: "Unavailable",
+            artifact: artifact.digest,
+            detail: error.message,
+            cause: error
+          })
         : new ArtifactError({
             reason: "SchemaMismatch",
             artifact: `${artifact.type} ${artifact.digest}`,
@@ -71,12 +84,17 @@ const make = ({ root }: Options) =>
     yield* sweep(layout)
     const log = yield* Logs.writer(layout)
 
+    /** Looks at every blob, so that each damaged one makes way, then fails with the first problem. */
+    const verifyAll = <A>(all: ReadonlyArray<A>, verify: (one: A) => Effect.Effect<void, StoreError>) =>
+      Effect.flatMap(Effect.partition(all, verify, { concurrency: 8 }), ([[first]]) =>
+        first === undefined ? Effect.void : Effect.fail(first)
+      )
     const verifyOutput = (artifact: Artifact): Effect.Effect<void, StoreError> =>
       Effect.zipRight(
         blobs.verify(artifact.digest),
         artifact.kind === "tree"
           ? Effect.flatMap(Trees.manifest(blobs, artifact.digest), ({ files }) =>
-              Effect.forEach(files, ({ digest }) => blobs.verify(digest), { discard: true, concurrency: 8 })
+              verifyAll(files, ({ digest }) => blobs.verify(digest))
             )
           : Effect.void
       )
@@ -98,9 +116,7 @@ const make = ({ root }: Options) =>
       getAction: (key, onDamaged = () => Effect.void) =>
         readAction(layout.action(key)).pipe(
           Effect.tap((action) =>
-            Option.isSome(action)
-              ? Effect.forEach(Object.values(action.value.outputs), verifyOutput, { discard: true })
-              : Effect.void
+            Option.isSome(action) ? verifyAll(Object.values(action.value.outputs), verifyOutput) : Effect.void
           ),
           Effect.catchIf(
             (error) => error.reason === "Corrupt" || error.reason === "NotFound",
@@ -123,7 +139,8 @@ const make = ({ root }: Options) =>
             Stream.fromEffect(
               Effect.forEach(
                 names.filter((name) => name.endsWith(".json")),
-                (name) => Effect.orElseSucceed(readAction(join(layout.actions, name)), () => Option.none<Action>()),
+                (name) =>
+                  Effect.orElseSucceed(readAction(join(layout.actions, name)), () => Option.none<Action>()),
                 { concurrency: 16 }
               )
             ).pipe(
@@ -145,7 +162,9 @@ const make = ({ root }: Options) =>
           const encoded = yield* Effect.mapError(Schema.encodeUnknown(port.schema)(value), (error) =>
             wrong(ParseResult.TreeFormatter.formatErrorSync(error), error)
           )
-          const text = yield* Effect.mapError(canonicalJson(encoded, port.id), (error) => wrong(error.detail, error))
+          const text = yield* Effect.mapError(canonicalJson(encoded, port.id), (error) =>
+            wrong(error.detail, error)
+          )
           return { kind: "document", type: port.id, ...(yield* blobs.putBytes(text)) }
         }),
       putFolder: (type, folder) => Trees.putFolder(blobs, type, folder),
@@ -164,7 +183,10 @@ const make = ({ root }: Options) =>
               ? yield* Tables.open(blobs, port, artifact)
               : port.kind === "document"
                 ? documentReader(blobs, port, artifact)
-                : ({ digest: artifact.digest, path: yield* Trees.materialise(layout, blobs, artifact.digest) } satisfies TreeReader)
+                : ({
+                    digest: artifact.digest,
+                    path: yield* Trees.materialise(layout, blobs, artifact.digest)
+                  } satisfies TreeReader)
           // The kind was matched above; the types of the three readers cannot follow it.
           return reader as Reader<P>
         }),

@@ -15,7 +15,10 @@ const explain = (code: string | undefined): readonly [StoreError["reason"], stri
       return ["NotFound", "there is no such file"]
     case "ENOSPC":
     case "EDQUOT":
-      return ["NoSpace", "the disk is full; free some space or choose another store, then run again: finished results are kept"]
+      return [
+        "NoSpace",
+        "the disk is full; free some space or choose another store, then run again: finished results are kept"
+      ]
     case "EROFS":
       return ["ReadOnly", "the file system is read-only; choose a store that can be written"]
     case "EACCES":
@@ -29,7 +32,8 @@ const explain = (code: string | undefined): readonly [StoreError["reason"], stri
   }
 }
 
-export const errorCode = (cause: unknown): string | undefined => (cause as NodeJS.ErrnoException | undefined)?.code
+export const errorCode = (cause: unknown): string | undefined =>
+  (cause as NodeJS.ErrnoException | undefined)?.code
 
 export const storeError = (path: string, cause: unknown): StoreError => {
   if (cause instanceof StoreError) return cause
@@ -44,6 +48,9 @@ export const attempt = <A>(path: string, run: () => Promise<A>): Effect.Effect<A
 /** A name that no other writer of this store uses. */
 export const uniqueName = (): string => `${process.pid}-${randomBytes(8).toString("hex")}`
 
+/** Whether a file was written, or one of its name was there already. */
+export type Written = "written" | "existed"
+
 /**
  * Writes a file so that it is there whole or not at all: a temporary file, flushed to the disk, then given its name.
  * `keep`: an existing file of that name wins (content-addressed: it is the same). `replace`: the new one does.
@@ -53,7 +60,7 @@ export const writeAtomically = (
   path: string,
   content: Uint8Array | string,
   mode: "keep" | "replace"
-): Effect.Effect<void, StoreError> =>
+): Effect.Effect<Written, StoreError> =>
   publish(temporary, path, mode, async (partial) => {
     const file = await fs.open(partial, "wx", 0o444)
     try {
@@ -65,7 +72,11 @@ export const writeAtomically = (
   })
 
 /** Like `writeAtomically`, with the content of another file, by reference where the file system can. */
-export const copyAtomically = (temporary: string, path: string, from: string): Effect.Effect<void, StoreError> =>
+export const copyAtomically = (
+  temporary: string,
+  path: string,
+  from: string
+): Effect.Effect<Written, StoreError> =>
   publish(temporary, path, "keep", async (partial) => {
     await fs.copyFile(from, partial, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL)
     await fs.chmod(partial, 0o444)
@@ -82,8 +93,8 @@ const publish = (
   path: string,
   mode: "keep" | "replace",
   fill: (partial: string) => Promise<void>
-): Effect.Effect<void, StoreError> =>
-  attempt(path, async () => {
+): Effect.Effect<Written, StoreError> =>
+  attempt(path, async (): Promise<Written> => {
     const partial = join(temporary, uniqueName())
     try {
       await fs.mkdir(temporary, { recursive: true })
@@ -91,14 +102,17 @@ const publish = (
       await fs.mkdir(dirname(path), { recursive: true })
       if (mode === "replace") {
         await fs.rename(partial, path)
-        return
+        return "written"
       }
+      let written: Written = "written"
       try {
         await fs.link(partial, path)
       } catch (cause) {
         if (errorCode(cause) !== "EEXIST") throw cause
+        written = "existed"
       }
       await fs.rm(partial)
+      return written
     } catch (cause) {
       await fs.rm(partial, { force: true })
       throw cause
@@ -109,7 +123,9 @@ const publish = (
 const SMALL = 1 << 20
 
 /** The digest and size of a file; a large one is read as a stream. */
-export const digestFile = (path: string): Effect.Effect<{ readonly digest: string; readonly size: number }, StoreError> =>
+export const digestFile = (
+  path: string
+): Effect.Effect<{ readonly digest: string; readonly size: number }, StoreError> =>
   attempt(path, async () => {
     const hash = createHash("sha256")
     const { size } = await fs.stat(path)

@@ -8,7 +8,9 @@ import type { StoreError } from "./Errors.js"
 import { attempt, errorCode, uniqueName } from "./Files.js"
 import type { Layout } from "./Layout.js"
 
-const Holder = Schema.parseJson(Schema.Struct({ host: Schema.String, pid: Schema.Number, token: Schema.String }))
+const Holder = Schema.parseJson(
+  Schema.Struct({ host: Schema.String, pid: Schema.Number, token: Schema.String })
+)
 const decode = Schema.decodeUnknownEither(Holder)
 
 /** How often a holder shows that it lives, and how long a silent one on another host is believed. */
@@ -69,7 +71,10 @@ const release = async (path: string, token: string): Promise<void> => {
 }
 
 /** Waits for the lease of a key and keeps it until the scope closes. */
-export const lease = (layout: Layout, key: string): Effect.Effect<{ readonly key: string }, StoreError, Scope.Scope> =>
+export const lease = (
+  layout: Layout,
+  key: string
+): Effect.Effect<{ readonly key: string }, StoreError, Scope.Scope> =>
   Effect.gen(function* () {
     const path = layout.lease(key)
     const token = uniqueName()

@@ -57,7 +57,10 @@ export class Store extends Context.Tag("@tessera/store/Store")<
     readonly split: (
       artifact: Artifact,
       by: string
-    ) => Effect.Effect<ReadonlyArray<{ readonly shard: string; readonly artifact: Artifact }>, StoreError | ArtifactError>
+    ) => Effect.Effect<
+      ReadonlyArray<{ readonly shard: string; readonly artifact: Artifact }>,
+      StoreError | ArtifactError
+    >
     /** Concatenates tables of one type. */
     readonly concat: (
       table: Table<Fields>,

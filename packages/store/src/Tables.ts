@@ -2,7 +2,15 @@
  * Tables in the store: committing, reading, splitting, concatenating.
  */
 import * as fs from "node:fs/promises"
-import { ArtifactError, arrowSchema, type Fields, type Row, rowSchema, type Table, type TableReader } from "@tessera/core"
+import {
+  ArtifactError,
+  arrowSchema,
+  type Fields,
+  type Row,
+  rowSchema,
+  type Table,
+  type TableReader
+} from "@tessera/core"
 import * as Arrow from "apache-arrow"
 import { Chunk, Effect, ParseResult, Schema, Stream } from "effect"
 import type { Artifact } from "./Action.js"
@@ -33,7 +41,12 @@ const commit = (
   Effect.gen(function* () {
     const bytes = yield* trying(table.id, () => Canonical.encode(table, batches))
     const blob = yield* blobs.putBytes(bytes)
-    return { kind: "table", type: table.id, ...blob, rows: batches.reduce((sum, batch) => sum + batch.numRows, 0) }
+    return {
+      kind: "table",
+      type: table.id,
+      ...blob,
+      rows: batches.reduce((sum, batch) => sum + batch.numRows, 0)
+    }
   })
 
 export const putArrow = (blobs: Blobs, table: Table<Fields>, content: Arrow.Table) =>
@@ -71,7 +84,10 @@ export const putRows = <E, R>(
   )
 }
 
-export const read = (blobs: Blobs, artifact: Artifact): Effect.Effect<Arrow.Table, ArtifactError | StoreError> =>
+export const read = (
+  blobs: Blobs,
+  artifact: Artifact
+): Effect.Effect<Arrow.Table, ArtifactError | StoreError> =>
   Effect.gen(function* () {
     const path = yield* blobs.locate(artifact.digest)
     const bytes = yield* attempt(path, () => fs.readFile(path))
@@ -87,11 +103,16 @@ export const read = (blobs: Blobs, artifact: Artifact): Effect.Effect<Arrow.Tabl
     })
   })
 
-const rowsOf = function* (table: Arrow.Table, names: ReadonlyArray<string>): Generator<Record<string, unknown>> {
+const rowsOf = function* (
+  table: Arrow.Table,
+  names: ReadonlyArray<string>
+): Generator<Record<string, unknown>> {
   for (const batch of table.batches) {
     const vectors = names.map((name) => [name, batch.getChild(name)] as const)
     for (let i = 0; i < batch.numRows; i++) {
-      yield Object.fromEntries(vectors.map(([name, vector]) => [name, Canonical.plain(vector?.get(i) ?? null)]))
+      yield Object.fromEntries(
+        vectors.map(([name, vector]) => [name, Canonical.plain(vector?.get(i) ?? null)])
+      )
     }
   }
 }
@@ -99,7 +120,12 @@ const rowsOf = function* (table: Arrow.Table, names: ReadonlyArray<string>): Gen
 const unavailable = (artifact: Artifact) => (error: ArtifactError | StoreError) =>
   error instanceof ArtifactError
     ? error
-    : new ArtifactError({ reason: "Unavailable", artifact: artifact.digest, detail: error.message, cause: error })
+    : new ArtifactError({
+        reason: "Unavailable",
+        artifact: artifact.digest,
+        detail: error.message,
+        cause: error
+      })
 
 export const open = <F extends Fields>(
   blobs: Blobs,
@@ -148,7 +174,10 @@ export const split = (
   blobs: Blobs,
   artifact: Artifact,
   by: string
-): Effect.Effect<ReadonlyArray<{ readonly shard: string; readonly artifact: Artifact }>, StoreError | ArtifactError> =>
+): Effect.Effect<
+  ReadonlyArray<{ readonly shard: string; readonly artifact: Artifact }>,
+  StoreError | ArtifactError
+> =>
   Effect.gen(function* () {
     const whole = yield* read(blobs, artifact)
     const column = whole.getChild(by)
@@ -166,7 +195,9 @@ export const split = (
       if (known === undefined) rows.set(value, [i])
       else known.push(i)
     }
-    const values = [...rows.keys()].sort((a, b) => (typeof a === "string" ? (a < String(b) ? -1 : 1) : Number(a) - Number(b)))
+    const values = [...rows.keys()].sort((a, b) =>
+      typeof a === "string" ? (a < String(b) ? -1 : 1) : Number(a) - Number(b)
+    )
     const table = declared(artifact, whole.schema)
     return yield* Effect.forEach(values, (value) =>
       Effect.gen(function* () {
@@ -179,7 +210,7 @@ export const split = (
 /** The given rows: runs of neighbours are slices, so a sorted table is split without touching single rows. */
 const take = (table: Arrow.Table, rows: ReadonlyArray<number>): Arrow.Table => {
   const parts: Array<Arrow.Table> = []
-  for (let from = 0; from < rows.length; ) {
+  for (let from = 0; from < rows.length;) {
     let to = from + 1
     while (to < rows.length && rows[to] === (rows[to - 1] ?? 0) + 1) to++
     const first = rows[from] ?? 0
@@ -198,5 +229,7 @@ export const concat = (
   Effect.gen(function* () {
     const tables = yield* Effect.forEach(artifacts, (artifact) => read(blobs, artifact), { concurrency: 8 })
     const [head, ...rest] = tables.filter(({ numRows }) => numRows > 0)
-    return head === undefined ? yield* commit(blobs, table, []) : yield* putArrow(blobs, table, head.concat(...rest))
+    return head === undefined
+      ? yield* commit(blobs, table, [])
+      : yield* putArrow(blobs, table, head.concat(...rest))
   })

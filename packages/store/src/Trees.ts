@@ -16,7 +16,12 @@ type Entry = TreeManifest["files"][number]
 const decodeManifest = Schema.decodeUnknownEither(Schema.parseJson(TreeManifest))
 
 /** Regular files under a folder, or a single file, by relative path in code unit order. */
-const listFiles = (path: string): Effect.Effect<ReadonlyArray<{ readonly path: string; readonly file: string; readonly executable: boolean }>, StoreError> =>
+const listFiles = (
+  path: string
+): Effect.Effect<
+  ReadonlyArray<{ readonly path: string; readonly file: string; readonly executable: boolean }>,
+  StoreError
+> =>
   attempt(path, async () => {
     const stat = await fs.stat(path).catch((cause: unknown) => {
       throw storeError(path, cause)
@@ -34,17 +39,30 @@ const listFiles = (path: string): Effect.Effect<ReadonlyArray<{ readonly path: s
     return found.sort((a, b) => (a.path < b.path ? -1 : 1))
   })
 
-const commit = (blobs: Blobs, type: string, files: ReadonlyArray<Entry>): Effect.Effect<Artifact, StoreError> =>
+const commit = (
+  blobs: Blobs,
+  type: string,
+  files: ReadonlyArray<Entry>
+): Effect.Effect<Artifact, StoreError> =>
   Effect.gen(function* () {
     const text = canonicalJson({ files }, type)
     if (Either.isLeft(text)) {
-      return yield* new StoreError({ reason: "Invalid", path: type, detail: text.left.message, cause: text.left })
+      return yield* new StoreError({
+        reason: "Invalid",
+        path: type,
+        detail: text.left.message,
+        cause: text.left
+      })
     }
     const { digest } = yield* blobs.putBytes(text.right)
     return { kind: "tree", type, digest, size: files.reduce((sum, file) => sum + file.size, 0) }
   })
 
-const entry = (path: string, blob: { readonly digest: string; readonly size: number }, executable: boolean): Entry => ({
+const entry = (
+  path: string,
+  blob: { readonly digest: string; readonly size: number },
+  executable: boolean
+): Entry => ({
   path,
   ...blob,
   ...(executable ? { executable } : {})
@@ -55,7 +73,8 @@ export const putFolder = (blobs: Blobs, type: string, folder: string): Effect.Ef
     const files = yield* listFiles(folder)
     const entries = yield* Effect.forEach(
       files,
-      ({ path, file, executable }) => Effect.map(blobs.putFile(file), (blob) => entry(path, blob, executable)),
+      ({ path, file, executable }) =>
+        Effect.map(blobs.putFile(file), (blob) => entry(path, blob, executable)),
       { concurrency: 8 }
     )
     return yield* commit(blobs, type, entries)
@@ -79,13 +98,21 @@ export const adoptFolder = (
     const files = yield* listFiles(root).pipe(
       Effect.mapError((error) =>
         error.reason === "NotFound"
-          ? new StoreError({ reason: "NotFound", path: root, detail: "there is no such file or folder", cause: error })
+          ? new StoreError({
+              reason: "NotFound",
+              path: root,
+              detail: "there is no such file or folder",
+              cause: error
+            })
           : error
       )
     )
     // A cache: unreadable means empty.
-    const text = yield* Effect.orElseSucceed(attempt(layout.stats, () => fs.readFile(layout.stats, "utf8")), () => "{}")
-    const known = Either.getOrElse(decodeStats(text), () => ({}) as typeof Stats.Type)
+    const text = yield* Effect.orElseSucceed(
+      attempt(layout.stats, () => fs.readFile(layout.stats, "utf8")),
+      () => "{}"
+    )
+    const known: typeof Stats.Type = Either.getOrElse(decodeStats(text), () => ({}))
     const fresh: Record<string, (typeof Stats.Type)[string]> = {}
     const entries = yield* Effect.forEach(
       files,
@@ -102,7 +129,12 @@ export const adoptFolder = (
       { concurrency: 4 }
     )
     if (Object.keys(fresh).length > 0) {
-      yield* writeAtomically(layout.temporary, layout.stats, JSON.stringify({ ...known, ...fresh }), "replace")
+      yield* writeAtomically(
+        layout.temporary,
+        layout.stats,
+        JSON.stringify({ ...known, ...fresh }),
+        "replace"
+      )
     }
     return yield* commit(blobs, type, entries)
   })
@@ -117,16 +149,29 @@ export const manifest = (blobs: Blobs, digest: string): Effect.Effect<TreeManife
   })
 
 const unsafe = (path: string) =>
-  path === "" || path.startsWith("/") || path.includes("\\") || path.split("/").some((part) => part === ".." || part === "." || part === "")
+  path === "" ||
+  path.startsWith("/") ||
+  path.includes("\\") ||
+  path.split("/").some((part) => part === ".." || part === "." || part === "")
 
 /** A folder with the tree's files, made once: links to the blobs, which are read-only. */
-export const materialise = (layout: Layout, blobs: Blobs, digest: string): Effect.Effect<string, StoreError> =>
+export const materialise = (
+  layout: Layout,
+  blobs: Blobs,
+  digest: string
+): Effect.Effect<string, StoreError> =>
   Effect.gen(function* () {
     const { files } = yield* manifest(blobs, digest)
-    const located = yield* Effect.forEach(files, (file) => Effect.map(blobs.locate(file.digest), (from) => ({ ...file, from })))
+    const located = yield* Effect.forEach(files, (file) =>
+      Effect.map(blobs.locate(file.digest), (from) => ({ ...file, from }))
+    )
     const bad = files.find(({ path }) => unsafe(path))
     if (bad !== undefined) {
-      return yield* new StoreError({ reason: "Invalid", path: bad.path, detail: "is not a path inside a tree" })
+      return yield* new StoreError({
+        reason: "Invalid",
+        path: bad.path,
+        detail: "is not a path inside a tree"
+      })
     }
     const target = layout.tree(digest)
     const there = yield* Effect.isSuccess(attempt(target, () => fs.access(target)))

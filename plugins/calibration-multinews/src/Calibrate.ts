@@ -57,7 +57,9 @@ const selectAll = (
           const chosen = select(tokenizer, own, length, count, maxNewTokens)
           return chosen.length < count
             ? Effect.as(
-                Effect.logWarning(`${chosen.length} of ${count} items of ${dataset} fill ${length} tokens; there are no more`),
+                Effect.logWarning(
+                  `${chosen.length} of ${count} items of ${dataset} fill ${length} tokens; there are no more`
+                ),
                 chosen
               )
             : Effect.succeed(chosen)
@@ -88,7 +90,9 @@ const answerOf = (
       const tokens = loaded.tokenizer.encode(text, { special: false })
       return (end === undefined ? tokens : [...tokens, end]).slice(0, room)
     }
-    const generated = yield* Stream.runCollect(loaded.generate([{ prompt: prompt.tokens, maxNewTokens: room }]))
+    const generated = yield* Stream.runCollect(
+      loaded.generate([{ prompt: prompt.tokens, maxNewTokens: room }])
+    )
     return Chunk.toReadonlyArray(generated).flatMap(({ tokens }) => tokens)
   })
 
@@ -112,10 +116,17 @@ export const calibrate = stage("calibrate", {
       const rows: Array<Calibrated> = []
       for (const [i, one] of selected.entries()) {
         const { item, prompt, length } = one
-        yield* task.report({ done: i, total: selected.length, unit: "items", label: `${item.item} at ${length}` })
+        yield* task.report({
+          done: i,
+          total: selected.length,
+          unit: "items",
+          label: `${item.item} at ${length}`
+        })
         const answer = yield* answerOf(loaded, one, params)
         if (answer.every((token) => stops.has(token))) {
-          yield* Effect.logWarning(`item ${item.item} at ${length} tokens has an empty answer and is left out`)
+          yield* Effect.logWarning(
+            `item ${item.item} at ${length} tokens has an empty answer and is left out`
+          )
           continue
         }
         rows.push({
@@ -133,7 +144,8 @@ export const calibrate = stage("calibrate", {
         return yield* new CalibrationError({
           reason: "NoItems",
           where: `${selected.length} items`,
-          detail: "the model gives every one an empty answer; check the prompt's template, or use the reference answers"
+          detail:
+            "the model gives every one an empty answer; check the prompt's template, or use the reference answers"
         })
       }
       return { calibration: Stream.fromIterable(rows) }

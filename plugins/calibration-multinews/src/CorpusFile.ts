@@ -43,21 +43,30 @@ const toRow = (where: string, value: unknown): Either.Either<NewsRow, Calibratio
   if (absent !== undefined) return Either.left(absent)
   return Either.mapBoth(decodeRow(value), {
     onLeft: (error) => invalid(where, `document and summary must be text: ${error.message}`, error),
-    onRight: ({ id, document, summary }) => ({ id: id === undefined ? undefined : String(id), document, summary })
+    onRight: ({ id, document, summary }) => ({
+      id: id === undefined ? undefined : String(id),
+      document,
+      summary
+    })
   })
 }
 
 const readJsonLines = (path: string, name: string) =>
   Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem
-    const text = yield* Effect.mapError(fs.readFileString(path), (cause) => invalid(name, `cannot be read: ${cause.message}`, cause))
+    const text = yield* Effect.mapError(fs.readFileString(path), (cause) =>
+      invalid(name, `cannot be read: ${cause.message}`, cause)
+    )
     const lines = text.split("\n").map((line, i) => [i + 1, line.trim()] as const)
     return yield* Effect.forEach(
       lines.filter(([, line]) => line !== ""),
       ([number, line]) => {
         const where = `${name}:${number}`
         return Either.flatMap(
-          Either.try({ try: () => JSON.parse(line) as unknown, catch: (cause) => invalid(where, "is not valid JSON", cause) }),
+          Either.try({
+            try: () => JSON.parse(line) as unknown,
+            catch: (cause) => invalid(where, "is not valid JSON", cause)
+          }),
           (value) => toRow(where, value)
         )
       }
@@ -67,10 +76,15 @@ const readJsonLines = (path: string, name: string) =>
 const readParquet = (path: string, name: string) =>
   Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem
-    const bytes = yield* Effect.mapError(fs.readFile(path), (cause) => invalid(name, `cannot be read: ${cause.message}`, cause))
+    const bytes = yield* Effect.mapError(fs.readFile(path), (cause) =>
+      invalid(name, `cannot be read: ${cause.message}`, cause)
+    )
     const file = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer
     const parquet = <A>(read: () => Promise<A>) =>
-      Effect.tryPromise({ try: read, catch: (cause) => invalid(name, "is not a valid Parquet file; fetch it again", cause) })
+      Effect.tryPromise({
+        try: read,
+        catch: (cause) => invalid(name, "is not a valid Parquet file; fetch it again", cause)
+      })
     const metadata = yield* parquet(() => parquetMetadataAsync(file))
     const columns = parquetSchema(metadata).children.map(({ element }) => element.name)
     const absent = missing(name, columns)
@@ -81,7 +95,9 @@ const readParquet = (path: string, name: string) =>
       const id: unknown = row["id"]
       const { id: _, ...rest } = row
       // 64-bit ids come as bigint.
-      return toRow(`${name} row ${i + 1}`, id === undefined || id === null ? rest : { ...rest, id: String(id) })
+      const named =
+        typeof id === "bigint" ? { ...rest, id: String(id) } : id === null || id === undefined ? rest : row
+      return toRow(`${name} row ${i + 1}`, named)
     })
   })
 

@@ -27,7 +27,8 @@ export const multiNewsCorpus = stage("multi-news-corpus", {
       const path = yield* Path.Path
       const listed = yield* Effect.mapError(
         fs.readDirectory(files.path, { recursive: true }),
-        (cause) => new CalibrationError({ reason: "NoFiles", where: files.path, detail: cause.message, cause })
+        (cause) =>
+          new CalibrationError({ reason: "NoFiles", where: files.path, detail: cause.message, cause })
       )
       const names = listed.filter((name) => /\.(jsonl|parquet)$/.test(name)).sort((a, b) => (a < b ? -1 : 1))
       if (names.length === 0) {
@@ -58,12 +59,19 @@ export const multiNewsCorpus = stage("multi-news-corpus", {
           detail: `has an empty document (${empty.length} such); remove it, or set onEmpty to skip`
         })
       }
-      yield* Effect.forEach(empty, ({ item }) => Effect.logWarning(`item ${item} has an empty document and is left out`))
+      yield* Effect.forEach(empty, ({ item }) =>
+        Effect.logWarning(`item ${item} has an empty document and is left out`)
+      )
       if (whole.length === 0) {
-        return yield* new CalibrationError({ reason: "NoItems", where: "corpus", detail: "every document is empty" })
+        return yield* new CalibrationError({
+          reason: "NoItems",
+          where: "corpus",
+          detail: "every document is empty"
+        })
       }
       return { corpus: Stream.fromIterable(whole) }
     })
 })
 
-const isEmpty = ({ document }: { readonly document: string }) => document.replaceAll("|||||", "").trim() === ""
+const isEmpty = ({ document }: { readonly document: string }) =>
+  document.replaceAll("|||||", "").trim() === ""

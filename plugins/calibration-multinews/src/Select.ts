@@ -35,12 +35,14 @@ export const render = (
   item: CorpusItem,
   maxNewTokens: number
 ): Rendered => {
-  const chat = tokenizer.chat && ((content: string) => tokenizer.chat?.([{ role: "user", content }]) ?? content)
+  const chat =
+    tokenizer.chat && ((content: string) => tokenizer.chat?.([{ role: "user", content }]) ?? content)
   const special = !(template.chat && chat !== undefined)
   const parts = around(template, item.question, chat)
   const document = joined(template, item.document)
   const answer = renderAnswer(template, item.answer)
-  const answerTokens = item.answer === "" ? maxNewTokens : tokenizer.encode(answer, { special: false }).length + 1
+  const answerTokens =
+    item.answer === "" ? maxNewTokens : tokenizer.encode(answer, { special: false }).length + 1
   return {
     item,
     document,

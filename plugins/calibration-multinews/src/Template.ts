@@ -8,7 +8,9 @@ export const Template = Schema.Struct({
   separator: Schema.optionalWith(Schema.String, { default: () => " ||||| " }),
   /** `{document}` and `{question}` are replaced by the item's. */
   prompt: Schema.String.pipe(
-    Schema.filter((prompt) => prompt.split("{document}").length === 2 || "the prompt needs {document} exactly once")
+    Schema.filter(
+      (prompt) => prompt.split("{document}").length === 2 || "the prompt needs {document} exactly once"
+    )
   ),
   /** `{answer}` is replaced by the item's, where its own answer is used. */
   answer: Schema.optionalWith(Schema.String, { default: () => "{answer}" }),
