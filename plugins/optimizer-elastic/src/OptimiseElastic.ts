@@ -9,7 +9,8 @@ import {
   dense,
   density,
   Influence,
-  type Plan
+  type Plan,
+  PlanDocument
 } from "@tessera/attention"
 import { stage } from "@tessera/core"
 import { Effect, Stream } from "effect"
@@ -134,7 +135,11 @@ export const optimiseElastic = stage("optimizer-elastic", {
   module: import.meta.url,
   description: "Elastic span rules per head under a density budget, proven optimal",
   inputs: { influence: Influence, shape: AttentionShapeDocument },
-  outputs: { candidates: Candidates },
+  outputs: {
+    candidates: Candidates,
+    /** The first candidate: the least sum of losses, for those who do not measure. */
+    best: PlanDocument
+  },
   params: ElasticParams,
   resources: { cpu: 1 },
   reproducible: "bitwise",
@@ -142,6 +147,7 @@ export const optimiseElastic = stage("optimizer-elastic", {
     Effect.gen(function* () {
       const rows = yield* Stream.runCollect(influence.rows)
       const model = yield* shape.value
-      return { candidates: { candidates: yield* optimise([...rows], model, params, task.report) } }
+      const candidates = yield* optimise([...rows], model, params, task.report)
+      return { candidates: { candidates }, best: candidates[0].plan }
     })
 })
