@@ -1,7 +1,8 @@
 /**
  * Reading a model folder's files, with errors that name the file.
  */
-import { FileSystem, type Error as Platform } from "@effect/platform"
+import type * as Platform from "@effect/platform/Error"
+import * as FileSystem from "@effect/platform/FileSystem"
 import { Effect, ParseResult, Schema } from "effect"
 import { ModelError } from "./Errors.js"
 

@@ -1,7 +1,8 @@
 /**
  * A Hugging Face model folder, opened and checked: config.json, tokenizer.json and safetensors weights.
  */
-import { FileSystem, Path } from "@effect/platform"
+import * as FileSystem from "@effect/platform/FileSystem"
+import * as Path from "@effect/platform/Path"
 import { Effect } from "effect"
 import { decodeConfig } from "./ConfigFile.js"
 import { ModelError } from "./Errors.js"

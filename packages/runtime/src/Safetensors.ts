@@ -2,7 +2,7 @@
  * The safetensors file format: u64 header length, JSON header, then the tensors' bytes without gaps.
  * https://huggingface.co/docs/safetensors/index#format
  */
-import { FileSystem } from "@effect/platform"
+import * as FileSystem from "@effect/platform/FileSystem"
 import { Effect, Schema } from "effect"
 import { ModelError } from "./Errors.js"
 import { decode, parseJson, readFailure } from "./Files.js"

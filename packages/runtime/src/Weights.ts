@@ -1,7 +1,8 @@
 /**
  * The weights of a model folder: one safetensors file, or several with an index.
  */
-import { FileSystem, Path } from "@effect/platform"
+import * as FileSystem from "@effect/platform/FileSystem"
+import * as Path from "@effect/platform/Path"
 import { Effect, Schema } from "effect"
 import { ModelError } from "./Errors.js"
 import { decode, readFailure, readJson } from "./Files.js"

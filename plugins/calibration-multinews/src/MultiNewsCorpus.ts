@@ -1,7 +1,8 @@
 /**
  * A corpus of Multi-News files.
  */
-import { FileSystem, Path } from "@effect/platform"
+import * as FileSystem from "@effect/platform/FileSystem"
+import * as Path from "@effect/platform/Path"
 import { Corpus } from "@tessera/attention"
 import { stage, tree } from "@tessera/core"
 import { Effect, Schema, Stream } from "effect"

@@ -2,7 +2,7 @@
  * The Python sources that every emitted package shares: real files, kept in `python/template` beside `src`.
  */
 import { fileURLToPath } from "node:url"
-import { FileSystem } from "@effect/platform"
+import * as FileSystem from "@effect/platform/FileSystem"
 import { sha256 } from "@tessera/core"
 import { Effect } from "effect"
 import { CodegenError } from "./Errors.js"

@@ -4,7 +4,8 @@
 import { readFileSync } from "node:fs"
 import { createRequire } from "node:module"
 import { arch, availableParallelism, cpus } from "node:os"
-import { FileSystem, Path } from "@effect/platform"
+import * as FileSystem from "@effect/platform/FileSystem"
+import * as Path from "@effect/platform/Path"
 import {
   type LoadedModel,
   type ModelError,
