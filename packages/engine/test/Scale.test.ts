@@ -1,4 +1,4 @@
-/** Large graphs: what the engine itself costs. */
+/** Large graphs. */
 import {
   document,
   gather,
@@ -37,29 +37,25 @@ const next = stage("next", {
   run: ({ count }, { i }) => Effect.map(count.value, (value) => ({ count: value + i }))
 })
 
-const timed = async <A>(work: Promise<A>): Promise<readonly [A, number]> => {
-  const start = performance.now()
-  const result = await work
-  return [result, performance.now() - start]
-}
+it(
+  "a chain of 1,000 nodes runs, and is planned and served again from the store",
+  { timeout: 180_000 },
+  async () => {
+    let count: Ref<Document<number>, ArtifactError> = first({}, {}).count
+    for (let i = 1; i < 1000; i++) count = next({ count }, { i }).count
+    const chain = pipeline("chain", { count })
+    const root = folder()
+    const ran = await inStore(root, run(chain))
+    expect(ran.executed).toBe(1000)
+    const planned = await inStore(root, plan(chain))
+    expect(planned.every(({ status }) => status === "cached")).toBe(true)
+    // Two seconds each on an idle machine; this one may be busy.
+    const again = await inStore(root, run(chain))
+    expect(again).toMatchObject({ cached: 1000, executed: 0, targets: ran.targets })
+  }
+)
 
-it("a chain of 1,000 nodes runs, and is planned and served again quickly", { timeout: 180_000 }, async () => {
-  let count: Ref<Document<number>, ArtifactError> = first({}, {}).count
-  for (let i = 1; i < 1000; i++) count = next({ count }, { i }).count
-  const chain = pipeline("chain", { count })
-  const root = folder()
-  const [ran] = await timed(inStore(root, run(chain)))
-  expect(ran.executed).toBe(1000)
-  const [planned, planning] = await timed(inStore(root, plan(chain)))
-  expect(planned.every(({ status }) => status === "cached")).toBe(true)
-  // Two seconds each on an idle machine; this one may be busy.
-  expect(planning).toBeLessThan(8000)
-  const [again, serving] = await timed(inStore(root, run(chain)))
-  expect(again).toMatchObject({ cached: 1000, executed: 0, targets: ran.targets })
-  expect(serving).toBeLessThan(8000)
-})
-
-it("400 cached shards are served within a second or so", { timeout: 180_000 }, async () => {
+it("400 cached shards are served without an execution", { timeout: 180_000 }, async () => {
   const Items = table("Items/1", { item: utf8, n: int32 })
   const items = stage("items", {
     version: "1",
@@ -89,8 +85,6 @@ it("400 cached shards are served within a second or so", { timeout: 180_000 }, a
   const root = folder()
   const ran = await inStore(root, run(squares))
   expect(ran.executed).toBe(401)
-  const [again, millis] = await timed(inStore(root, run(squares)))
+  const again = await inStore(root, run(squares))
   expect(again).toMatchObject({ cached: 401, executed: 0, targets: ran.targets })
-  // A second on an idle machine; this one may be busy.
-  expect(millis).toBeLessThan(3000)
 })
