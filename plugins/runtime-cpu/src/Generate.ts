@@ -6,7 +6,9 @@ import { Effect } from "effect"
 import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64"
 import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus"
 import { checkTokens } from "./Checks.js"
-import { type Executor, extend, prefill } from "./Forward.js"
+import * as DecodeCache from "./DecodeCache.js"
+import { embed, type Executor, positionFeeds } from "./Executor.js"
+import { prefill } from "./Forward.js"
 import * as KvCache from "./KvCache.js"
 import { NAME } from "./Sessions.js"
 import { floats } from "./Tensors.js"
@@ -70,20 +72,25 @@ export const generate = (
     const { prompt, maxNewTokens, plan, sampling, stop = config.endOfText } = request
     const planned = plan?.length === "prompt" ? prompt.length : prompt.length + maxNewTokens
     const windows = yield* Windows.make(config, plan, planned)
-    const cache = KvCache.make(config, prompt.length + maxNewTokens)
     const pick = sampling === undefined ? argmax : sampler(sampling)
+    const prompted = KvCache.make(config, prompt.length)
+    const x = yield* prefill(executor, prompt, prompted, windows, prompt.length - 1)
+    const first = { x: floats(x.slice(-config.hidden), [1, config.hidden]), ...weights.head }
+    let logits = (yield* sessions.run("logits", first)).float("logits")
+    const cache = DecodeCache.make(config, prompted, windows)
     const tokens: Array<number> = []
-    let x = yield* prefill(executor, prompt, cache, windows)
-    for (;;) {
-      const outputs = yield* sessions.run("logits", {
-        x: floats(x.slice(-config.hidden), [1, config.hidden]),
-        ...weights.head
-      })
-      const token = pick(outputs.float("logits"))
+    for (let position = prompt.length; ; position++) {
+      const token = pick(logits)
       tokens.push(token)
       if (stop.includes(token)) return { tokens, ended: "stop" }
       if (tokens.length >= maxNewTokens) return { tokens, ended: "length" }
-      x = yield* extend(executor, [token], cache, windows)
-      cache.length++
+      const outputs = yield* sessions.run("decode", {
+        ...weights.all,
+        ...positionFeeds(executor, position, position + 1),
+        ...cache.feeds(position),
+        x: floats(embed(executor, [token]), [1, config.hidden])
+      })
+      cache.add(position, outputs)
+      logits = outputs.float("logits")
     }
   })

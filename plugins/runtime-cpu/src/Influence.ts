@@ -2,18 +2,12 @@
  * Influence of attention values on the loss: forward with stored layer inputs, then layer by layer backward, tile by
  * tile, so that memory holds one tile's scores and never a whole attention matrix.
  */
-import { type InfluenceRequest, type InfluenceResult, RuntimeError } from "@tessera/runtime"
+import { type InfluenceRequest, type InfluenceResult, type ModelConfig, RuntimeError } from "@tessera/runtime"
 import { Effect } from "effect"
+import { headBatches, putTile, queryRows, range, takeTile } from "./Attend.js"
 import { checkTokens } from "./Checks.js"
-import {
-  type Executor,
-  headBatches,
-  type LayerRecord,
-  prefill,
-  qkvFeeds,
-  queryRows,
-  range
-} from "./Forward.js"
+import { type Executor, qkvFeeds, type Range, split } from "./Executor.js"
+import { type LayerRecord, prefill, type Ranges, rangesOf } from "./Forward.js"
 import { group } from "./graphs/Layer.js"
 import * as KvCache from "./KvCache.js"
 import { NAME } from "./Sessions.js"
@@ -70,44 +64,39 @@ const addTo = (into: Float32Array, at: number, values: Float32Array): void => {
   for (let i = 0; i < values.length; i++) into[at + i] = (into[at + i] ?? 0) + (values[i] ?? 0)
 }
 
-interface Tiles {
+interface Tiling {
   /** Tokens, a whole number of blocks. */
   readonly padded: number
   readonly blocks: number
   readonly block: number
-  /** Token ranges of whole blocks. */
-  readonly ranges: ReadonlyArray<readonly [from: number, to: number]>
+  /** Tiles are whole blocks. */
+  readonly ranges: Ranges
+}
+
+const tiling = (config: ModelConfig, length: number, block: number): Tiling => {
+  const blocks = Math.ceil(length / block)
+  return { padded: blocks * block, blocks, block, ranges: rangesOf(config, blocks * block, block) }
 }
 
 /** Puts a tile's sums [KV head, query block, group, key block] into [query head, query block, key block]. */
-const place = (
-  e: Float32Array,
+const placeSums = (
   sums: Float32Array,
-  { first, last, perHead, blocks }: Readonly<Record<"first" | "last" | "perHead" | "blocks", number>>,
-  from: number,
-  to: number
+  e: Float32Array,
+  {
+    heads: [first, last],
+    rows: [from, to],
+    perHead,
+    blocks
+  }: { readonly heads: Range; readonly rows: Range; readonly perHead: number; readonly blocks: number }
 ): void => {
-  let start = 0
+  let at = 0
   for (let h = first; h < last; h++) {
     for (let row = from; row < to; row++) {
-      for (let g = 0; g < perHead; g++, start += to) {
-        sums.set(e.subarray(start, start + to), ((h * perHead + g) * blocks + row) * blocks)
+      for (let g = 0; g < perHead; g++, at += to) {
+        sums.set(e.subarray(at, at + to), ((h * perHead + g) * blocks + row) * blocks)
       }
     }
   }
-}
-
-/** Query tokens per tile of the backward pass. */
-const TILE = 256
-
-const tiles = (length: number, block: number): Tiles => {
-  const blocks = Math.ceil(length / block)
-  const size = Math.max(1, Math.floor(TILE / block))
-  const ranges = Array.from(
-    { length: Math.ceil(blocks / size) },
-    (_, i) => [i * size * block, Math.min((i + 1) * size, blocks) * block] as const
-  )
-  return { padded: blocks * block, blocks, block, ranges }
 }
 
 /**
@@ -120,7 +109,7 @@ const layerBackward = (
   index: number,
   { x, o }: LayerRecord,
   heads: ReadonlyArray<KvCache.HeadCache>,
-  { padded, blocks, block, ranges }: Tiles,
+  { padded, blocks, block, ranges }: Tiling,
   sum: "signed" | "abs",
   dy: Float32Array
 ): Effect.Effect<{ readonly sums: Float32Array; readonly dx: Float32Array }, RuntimeError> =>
@@ -130,70 +119,78 @@ const layerBackward = (
     const perHead = group(config)
     const layer = weights.layers[index]
     if (layer === undefined) return yield* Effect.dieMessage(`there is no layer ${index}`)
+    // Nothing is before the first layer: its input needs no gradient.
+    const first = index === 0
     const around = new Float32Array(x.length)
     const sums = new Float32Array(kvHeads * perHead * blocks * blocks)
     const dk = new Float32Array(kvHeads * padded * headDim)
     const dv = new Float32Array(kvHeads * padded * headDim)
     const dqs: Array<Float32Array> = []
+    // Rows that the loss does not reach have neither influence nor gradients.
+    const reached = ([from, to]: Range) => dy.subarray(from * hidden, to * hidden).some((d) => d !== 0)
 
-    for (const [t, [from, to]] of ranges.entries()) {
-      const count = (to - from) * perHead
+    for (const [c, [from, to]] of ranges.chunks.entries()) {
+      const of = (to - from) * perHead
+      const dq = new Float32Array(kvHeads * of * headDim)
+      dqs.push(dq)
+      const tiles = split(from, to, ranges.tile).filter(reached)
+      if (tiles.length === 0) continue
       const input = rows(x, hidden, from, to)
-      const shape = [kvHeads, count, headDim]
+      const oChunk = o[c] ?? new Float32Array(0)
       const outer = yield* sessions.run("post-backward", {
         x: input,
-        o: floats(o[t] ?? new Float32Array(0), shape),
+        o: floats(oChunk, [kvHeads, of, headDim]),
         dy: rows(dy, hidden, from, to),
         ...layer.post
       })
       around.set(outer.float("dx"), from * hidden)
       const dO = outer.float("d_o")
-      const q = (yield* sessions.run("qkv", { x: input, ...qkvFeeds(executor, layer, from, to) })).float("q")
-      const dq = new Float32Array(q.length)
-      const width = count * headDim
-      for (const [first, last] of headBatches(kvHeads, count, to)) {
-        const batch = heads.slice(first, last)
-        const size = batch.length
-        const part = (values: Float32Array) =>
-          floats(values.subarray(first * width, last * width), [size, count, headDim])
-        const outputs = yield* sessions.run(`attend-backward-${sum}`, {
-          q: part(q),
-          k: floats(KvCache.joined(batch, "k", headDim, to), [size, to, headDim]),
-          v: floats(KvCache.joined(batch, "v", headDim, to), [size, to, headDim]),
-          d_o: part(dO),
-          query_position: int32s(queryRows(from, to, perHead), [count, 1]),
-          key_position: int32s(range(0, to), [1, to]),
-          block_shape: int64s([size, (to - from) / block, block, perHead, to / block, block], [6])
-        })
-        dq.set(outputs.float("dq"), first * width)
-        batch.forEach((_, i) => {
-          const of = [i * to * headDim, (i + 1) * to * headDim] as const
-          addTo(dk, (first + i) * padded * headDim, outputs.float("dk").subarray(...of))
-          addTo(dv, (first + i) * padded * headDim, outputs.float("dv").subarray(...of))
-        })
-        place(outputs.float("e"), sums, { first, last, perHead, blocks }, from / block, to / block)
+      const q = (yield* sessions.run("q", { x: input, ...qkvFeeds(executor, layer, from, to) })).float("q")
+      for (const [start, end] of tiles) {
+        const rowsOf = [(start - from) * perHead, (end - from) * perHead] as const
+        const count = rowsOf[1] - rowsOf[0]
+        for (const batch of headBatches(kvHeads, count, end)) {
+          const tile = { heads: batch, rows: rowsOf, of }
+          const cached = heads.slice(...batch)
+          const size = cached.length
+          const part = (chunk: Float32Array) => floats(takeTile(chunk, tile, headDim), [size, count, headDim])
+          const outputs = yield* sessions.run(
+            first ? `attend-backward-${sum}-only` : `attend-backward-${sum}`,
+            {
+              q: part(q),
+              k: floats(KvCache.joined(cached, "k", headDim, end), [size, end, headDim]),
+              v: floats(KvCache.joined(cached, "v", headDim, end), [size, end, headDim]),
+              o: part(oChunk),
+              d_o: part(dO),
+              query_position: int32s(queryRows(start, end, perHead), [count, 1]),
+              key_position: int32s(range(0, end), [1, end]),
+              block_shape: int64s([size, (end - start) / block, block, perHead, end / block, block], [6])
+            }
+          )
+          const into = { heads: batch, perHead, blocks, rows: [start / block, end / block] } as const
+          placeSums(sums, outputs.float("e"), into)
+          if (first) continue
+          putTile(dq, tile, headDim, outputs.float("dq"))
+          cached.forEach((_, i) => {
+            const part = [i * end * headDim, (i + 1) * end * headDim] as const
+            const at = (batch[0] + i) * padded * headDim
+            addTo(dk, at, outputs.float("dk").subarray(...part))
+            addTo(dv, at, outputs.float("dv").subarray(...part))
+          })
+        }
       }
-      dqs.push(dq)
     }
-    // Nothing is before the first layer.
-    if (index === 0) return { sums, dx: around }
+    if (first) return { sums, dx: around }
 
     const dx = new Float32Array(x.length)
-    const part = (of: Float32Array, from: number, to: number) => {
-      const size = (to - from) * headDim
-      const tokens = new Float32Array(kvHeads * size)
-      for (let h = 0; h < kvHeads; h++) {
-        const at = (h * padded + from) * headDim
-        tokens.set(of.subarray(at, at + size), h * size)
-      }
-      return floats(tokens, [kvHeads, to - from, headDim])
-    }
-    for (const [t, [from, to]] of ranges.entries()) {
+    for (const [c, [from, to]] of ranges.chunks.entries()) {
+      const tile = { heads: [0, kvHeads], rows: [from, to], of: padded } as const
+      const part = (of: Float32Array) => floats(takeTile(of, tile, headDim), [kvHeads, to - from, headDim])
       const outputs = yield* sessions.run("qkv-backward", {
         x: rows(x, hidden, from, to),
-        dq: floats(dqs[t] ?? new Float32Array(0), [kvHeads, (to - from) * perHead, headDim]),
-        dk: part(dk, from, to),
-        dv: part(dv, from, to),
+        dq: floats(dqs[c] ?? new Float32Array(0), [kvHeads, (to - from) * perHead, headDim]),
+        dk: part(dk),
+        dv: part(dv),
         dx_around: rows(around, hidden, from, to),
         ...qkvFeeds(executor, layer, from, to)
       })
@@ -208,13 +205,18 @@ export const influence = (
 ): Effect.Effect<InfluenceResult, RuntimeError> =>
   Effect.gen(function* () {
     yield* check(executor, request)
-    const plan = tiles(request.tokens.length, request.block)
+    const plan = tiling(
+      executor.config,
+      request.tokens.length,
+      Math.min(request.block, request.tokens.length)
+    )
     // Padding comes after everything, where causality hides it: its rows have no gradient, its keys no reader.
     const tokens = new Int32Array(plan.padded)
     tokens.set(request.tokens)
     const cache = KvCache.make(executor.config, plan.padded)
     const records: Array<LayerRecord> = []
-    const x = yield* prefill(executor, tokens, cache, undefined, {
+    const needed = request.mask.findIndex((counted, i) => counted && i > 0) - 1
+    const x = yield* prefill(executor, tokens, cache, undefined, needed, {
       ranges: plan.ranges,
       visit: (record) => records.push(record)
     })

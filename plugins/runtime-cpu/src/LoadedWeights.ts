@@ -4,6 +4,7 @@
 import { type ModelConfig, type ModelError, type ModelFolder } from "@tessera/runtime"
 import { Effect } from "effect"
 import type * as ort from "onnxruntime-node"
+import { ofLayer } from "./graphs/Decode.js"
 import type { Feeds } from "./Sessions.js"
 import { floats } from "./Tensors.js"
 
@@ -19,6 +20,8 @@ export interface LoadedWeights {
   readonly embedding: Float32Array
   readonly layers: ReadonlyArray<LayerWeights>
   readonly head: Feeds
+  /** Feeds of a graph of the whole model. */
+  readonly all: Feeds
 }
 
 export const load = ({ config, weights }: ModelFolder): Effect.Effect<LoadedWeights, ModelError> =>
@@ -27,16 +30,17 @@ export const load = ({ config, weights }: ModelFolder): Effect.Effect<LoadedWeig
       Effect.map(weights.read(name), ({ shape, data }) => floats(data, shape))
     const embedding = yield* weights.read("model.embed_tokens.weight")
     const tied = Effect.succeed(floats(embedding.data, embedding.shape))
-    return {
-      embedding: embedding.data,
-      layers: yield* Effect.forEach(Array.from({ length: config.layers }), (_, i) =>
-        layer(config, i, tensor)
-      ),
-      head: yield* Effect.all({
-        norm: tensor("model.norm.weight"),
-        lm_head: config.tiedEmbeddings ? tied : tensor("lm_head.weight")
-      })
-    }
+    const layers = yield* Effect.forEach(Array.from({ length: config.layers }), (_, i) =>
+      layer(config, i, tensor)
+    )
+    const head = yield* Effect.all({
+      norm: tensor("model.norm.weight"),
+      lm_head: config.tiedEmbeddings ? tied : tensor("lm_head.weight")
+    })
+    const named = layers.flatMap(({ qkv, post }, i) =>
+      Object.entries({ ...qkv, ...post }).map(([name, weight]) => [ofLayer(i, name), weight] as const)
+    )
+    return { embedding: embedding.data, layers, head, all: { ...Object.fromEntries(named), ...head } }
   })
 
 const layer = (

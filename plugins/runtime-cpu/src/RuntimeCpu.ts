@@ -60,9 +60,11 @@ const load = (
       config: model.config,
       tokenizer: model.tokenizer,
       generate: (requests) =>
-        Stream.mapEffect(Stream.fromIterable(requests), (request) => generate(executor, request)),
-      score: (request) => score(executor, request),
-      influence: (request) => influence(executor, request)
+        Stream.mapEffect(Stream.fromIterable(requests), (request) =>
+          Sessions.allocating("generation")(generate(executor, request))
+        ),
+      score: (request) => Sessions.allocating("scoring")(score(executor, request)),
+      influence: (request) => Sessions.allocating("influence")(influence(executor, request))
     }
   })
 

@@ -4,11 +4,16 @@
 import { RuntimeError, type Score, type ScoreRequest } from "@tessera/runtime"
 import { Effect } from "effect"
 import { checkTokens } from "./Checks.js"
-import { chunks, type Executor, extend, prefill } from "./Forward.js"
+import { type Executor, split } from "./Executor.js"
+import { extend } from "./Extend.js"
+import { prefill } from "./Forward.js"
 import * as KvCache from "./KvCache.js"
 import { NAME } from "./Sessions.js"
 import { floats, int64s } from "./Tensors.js"
 import * as Windows from "./Windows.js"
+
+/** Tokens of a continuation that go through the model at once. */
+const CONTINUED = 256
 
 /** Rows whose logits are computed at once: at most this many numbers. */
 const LOGITS = 1 << 25
@@ -63,14 +68,14 @@ export const score = (
     )
     const windows = yield* Windows.make(executor.config, plan, length ?? prefix.length + longest)
     const cache = KvCache.make(executor.config, prefix.length + longest)
-    const last = (yield* prefill(executor, prefix, cache, windows)).slice(-hidden)
+    const last = (yield* prefill(executor, prefix, cache, windows, prefix.length - 1)).slice(-hidden)
     return yield* Effect.forEach(continuations, (tokens) =>
       Effect.gen(function* () {
         const labels = Array.from(tokens)
         const x = new Float32Array(labels.length * hidden)
         if (labels.length === 0) return { loss: new Float32Array(0), predicted: new Int32Array(0) }
         x.set(last)
-        for (const [from, to] of chunks(labels.length - 1)) {
+        for (const [from, to] of split(0, labels.length - 1, CONTINUED)) {
           const y = yield* extend(executor, labels.slice(from, to), cache, windows)
           x.set(y, (from + 1) * hidden)
           cache.length += to - from

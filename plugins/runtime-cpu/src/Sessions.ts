@@ -3,17 +3,21 @@
  */
 import { availableParallelism } from "node:os"
 import { type ModelConfig, type Objective, RuntimeError } from "@tessera/runtime"
-import { Effect, type Scope } from "effect"
+import { Effect, Option, type Scope } from "effect"
 import * as ort from "onnxruntime-node"
 import { attend, attendBackward } from "./graphs/Attention.js"
+import { decode } from "./graphs/Decode.js"
 import { headBackward, logits, score } from "./graphs/Head.js"
 import { post, postBackward, qkv, qkvBackward } from "./graphs/Layer.js"
 import { step } from "./graphs/Step.js"
 
 export type Kind =
   | "qkv"
+  | "kv"
+  | "q"
   | "post"
   | "step"
+  | "decode"
   | "attend"
   | "attend-sparse"
   | "logits"
@@ -21,16 +25,21 @@ export type Kind =
   | "post-backward"
   | "qkv-backward"
   | `attend-backward-${"signed" | "abs"}`
+  | `attend-backward-${"signed" | "abs"}-only`
   | `head-backward-${Objective}`
 
 const emit = (config: ModelConfig, kind: Kind): Uint8Array => {
   switch (kind) {
     case "qkv":
-      return qkv(config)
+    case "kv":
+    case "q":
+      return qkv(config, kind)
     case "post":
       return post(config)
     case "step":
       return step(config)
+    case "decode":
+      return decode(config)
     case "attend":
       return attend(config.headDim, false)
     case "attend-sparse":
@@ -44,9 +53,13 @@ const emit = (config: ModelConfig, kind: Kind): Uint8Array => {
     case "qkv-backward":
       return qkvBackward(config)
     case "attend-backward-signed":
-      return attendBackward(config.headDim, "signed")
+      return attendBackward(config.headDim, "signed", true)
     case "attend-backward-abs":
-      return attendBackward(config.headDim, "abs")
+      return attendBackward(config.headDim, "abs", true)
+    case "attend-backward-signed-only":
+      return attendBackward(config.headDim, "signed", false)
+    case "attend-backward-abs-only":
+      return attendBackward(config.headDim, "abs", false)
     case "head-backward-cross-entropy":
       return headBackward(config, "cross-entropy")
     case "head-backward-log-odds":
@@ -56,18 +69,34 @@ const emit = (config: ModelConfig, kind: Kind): Uint8Array => {
 
 export const NAME = "runtime-cpu"
 
+const outOfMemory = (what: string, cause: unknown) =>
+  new RuntimeError({
+    reason: "OutOfMemory",
+    runtime: NAME,
+    detail: `not enough memory in ${what}; use shorter lengths or fewer executions at once (--concurrency 1)`,
+    cause
+  })
+
 const failure = (what: string) => (cause: unknown) => {
   const text = cause instanceof Error ? cause.message : String(cause)
-  const memory = /alloc|out of memory|bad_alloc/i.test(text)
+  if (/alloc|out of memory/i.test(text)) return outOfMemory(what, cause)
   return new RuntimeError({
-    reason: memory ? "OutOfMemory" : "Execution",
+    reason: "Execution",
     runtime: NAME,
-    detail: memory
-      ? `not enough memory in ${what}; use shorter lengths or fewer executions at once (--concurrency 1)`
-      : `ONNX Runtime failed in ${what}: ${text}`,
+    detail: `ONNX Runtime failed in ${what}: ${text}`,
     cause
   })
 }
+
+/** Makes JavaScript's own failures to allocate a `RuntimeError`: they are thrown, not returned. */
+export const allocating =
+  (what: string) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | RuntimeError, R> =>
+    Effect.catchSomeDefect(effect, (defect) =>
+      defect instanceof RangeError && /allocation failed|invalid typed array length/i.test(defect.message)
+        ? Option.some(outOfMemory(what, defect))
+        : Option.none()
+    )
 
 export type Feeds = Readonly<Record<string, ort.Tensor>>
 

@@ -50,6 +50,26 @@ describe("generate", () => {
     expect(different).toBeGreaterThan(0)
   })
 
+  it.each(["dense", ...groupings] as const)(
+    "goes on as scoring predicts for hundreds of tokens: %s",
+    async (kind) => {
+      // The windows leave most keys behind, so the cache drops rows on the way.
+      const plan = kind === "dense" ? {} : { plan: randomPlan(tiny.config, kind, 4) }
+      const maxNewTokens = 300
+      const [generated, score] = await withModel(tiny, (model) =>
+        Effect.gen(function* () {
+          const request = { prompt, maxNewTokens, stop: [], ...plan }
+          const [generated] = yield* Stream.runCollect(model.generate([request]))
+          const continuations = [generated?.tokens ?? []]
+          const [score] = yield* model.score({ prefix: prompt, continuations, ...plan })
+          return [generated, score] as const
+        })
+      )
+      expect(generated?.tokens).toHaveLength(maxNewTokens)
+      expect([...(score?.predicted ?? [])]).toEqual(generated?.tokens)
+    }
+  )
+
   it("ends with the first stop id, which is part of the result", async () => {
     const stop = dense[5] ?? -1
     const [result] = await generate({ prompt, maxNewTokens: NEW, stop: [stop] })

@@ -52,7 +52,7 @@ it("computes transformers' logits", async () => {
       const weights = yield* LoadedWeights.load(model)
       const executor = { config, sessions, weights, rope: Rope.make(config) }
       const cache = KvCache.make(config, golden.ids.length)
-      const x = yield* prefill(executor, golden.ids, cache, undefined)
+      const x = yield* prefill(executor, golden.ids, cache, undefined, 0)
       expect(golden.logits).toHaveLength(3)
       for (const { position, values } of golden.logits) {
         const feeds = { x: rows(x, config.hidden, position, position + 1), ...weights.head }

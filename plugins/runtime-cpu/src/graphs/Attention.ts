@@ -9,6 +9,9 @@ import { GraphBuilder, type Value } from "../onnx/GraphBuilder.js"
 /** Below every score, and finite: a row that keeps nothing must not become NaN. */
 const MASKED = -1e30
 
+/** The smallest normal float32: sums of probabilities below it have no digits to divide by. */
+const SMALLEST = 2 ** -126
+
 const keptKeys = (g: GraphBuilder, sparse: boolean): Value => {
   const keys = g.input("key_position", [1, "keys"], "int32")
   const causal = g.op("LessOrEqual", [keys, g.input("query_position", ["rows", 1], "int32")])
@@ -38,42 +41,41 @@ export const attend = (headDim: number, sparse: boolean): Uint8Array => {
 }
 
 /**
- * q, k, v, d_o → block sums of E [heads, query blocks, group, key blocks], and the gradients dq, dk, dv.
+ * q, k, v, o, d_o → block sums of E [heads, query blocks, group, key blocks] and, unless only these are wanted, the
+ * gradients dq, dk, dv.
  *
- * E = -dS / (1 - A) cancels where one entry b of a row has A near 1. Such an entry (at most one a row has A > 1/2) is
- * kept apart: with lo and s the sums of A and of A·dP over the others,
- *   δ = Σ A·dP = s + (1 - lo)·dP_b   and   E_b = -A_b · (dP_b - s / lo),
- * because 1 - A_b = lo. A row whose only key is b (the first one) has lo = 0 and no other key to turn to: E_b = 0.
+ * dS = A · (dP - δ) with δ = Σ A·dP = Σ dO·O, and E = -dS / (1 - A). Both cancel where one entry b of a row has A near 1.
+ * Such an entry (at most one a row has A > 1/2) is left out at first, and computed from the others, because a row of dS sums to 0:
+ *   dS_b = -Σ dS   and   E_b = Σ dS / Σ A,   sums over the others.
+ * A row whose only key is b (the first one) has no other to turn to: E_b = 0.
  */
-export const attendBackward = (headDim: number, sum: "signed" | "abs"): Uint8Array => {
+export const attendBackward = (headDim: number, sum: "signed" | "abs", gradients: boolean): Uint8Array => {
   const g = new GraphBuilder("attend-backward")
   const { q, k, v } = tileInputs(g, headDim)
+  const o = g.input("o", ["heads", "rows", headDim])
   const dO = g.input("d_o", ["heads", "rows", headDim])
   // [heads, query blocks, block, group, key blocks, block]
   const shape = g.input("block_shape", [6], "int64")
-  const zero = g.scalar(0)
-  const p = probabilities(g, q, k, keptKeys(g, false), headDim)
-  const dP = g.matmul(dO, v, { transB: true })
+  const a = probabilities(g, q, k, keptKeys(g, false), headDim)
+  const delta = g.sum(g.mul(dO, o), [-1])
 
-  const big = g.op("Greater", [p, g.scalar(0.5)])
-  const small = g.where(big, zero, p)
-  const lo = g.sum(small, [-1])
-  const s = g.sum(g.mul(small, dP), [-1])
-  const dPBig = g.sum(g.where(big, dP, zero), [-1])
-  const delta = g.add(s, g.mul(g.sub(g.scalar(1), lo), dPBig))
-  const dS = g.mul(p, g.sub(dP, delta))
-
-  const alone = g.op("LessOrEqual", [lo, zero])
-  const others = g.div(s, g.where(alone, g.scalar(1), lo))
-  const bigE = g.mul(g.sub(g.scalar(1), lo), g.where(alone, zero, g.sub(others, dPBig)))
-  const smallE = g.div(dS, g.sub(p, g.scalar(1)))
-  const signed = g.where(big, bigE, smallE)
+  const big = g.op("ThresholdedRelu", [a], { alpha: { f: 0.5 } })
+  const others = g.sub(a, big)
+  const left = g.sum(others, [-1])
+  const dOthers = g.mul(others, g.sub(g.matmul(dO, v, { transB: true }), delta))
+  const sumOthers = g.sum(dOthers, [-1])
+  // `big` holds A_b itself, in rows that have a b: there it is 1 - left, and more than a half.
+  const perBig = g.div(sumOthers, g.op("Max", [g.sub(g.scalar(1), left), g.scalar(0.5)]))
+  const bigE = g.mul(big, g.div(perBig, g.op("Max", [left, g.scalar(SMALLEST)])))
+  const signed = g.add(g.div(dOthers, g.sub(others, g.scalar(1))), bigE)
   const e = sum === "abs" ? g.op("Abs", [signed]) : signed
   g.output("e", g.sum(g.sum(g.op("Reshape", [e, shape]), [5], false), [2], false))
+  if (!gradients) return g.bytes()
 
+  const dS = g.sub(dOthers, g.mul(big, perBig))
   const alpha = 1 / Math.sqrt(headDim)
   g.output("dq", g.matmul(dS, k, { alpha }))
   g.output("dk", g.matmul(dS, q, { transA: true, alpha }))
-  g.output("dv", g.matmul(p, dO, { transA: true }))
+  g.output("dv", g.matmul(a, dO, { transA: true }))
   return g.bytes()
 }

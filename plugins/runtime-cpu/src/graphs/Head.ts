@@ -5,13 +5,24 @@ import type { ModelConfig, Objective } from "@tessera/runtime"
 import { GraphBuilder, type Value } from "../onnx/GraphBuilder.js"
 import { Tape } from "../onnx/Tape.js"
 
+/** Declares the head's weights as inputs. */
+export const headInputs = (g: GraphBuilder, config: ModelConfig) => ({
+  norm: g.input("norm", [config.hidden]),
+  weight: g.input("lm_head", [config.vocabulary, config.hidden])
+})
+
+export const logitsFrom = (
+  tape: Tape,
+  config: ModelConfig,
+  x: Value,
+  { norm, weight }: ReturnType<typeof headInputs>
+): Value => tape.linear(tape.rmsNorm(x, norm, config.rmsNormEpsilon), weight)
+
 const logitsOf = (config: ModelConfig) => {
   const g = new GraphBuilder("head")
   const tape = new Tape(g)
   const x = g.input("x", ["rows", config.hidden])
-  const norm = g.input("norm", [config.hidden])
-  const weight = g.input("lm_head", [config.vocabulary, config.hidden])
-  const logits = tape.linear(tape.rmsNorm(x, norm, config.rmsNormEpsilon), weight)
+  const logits = logitsFrom(tape, config, x, headInputs(g, config))
   return { g, tape, x, logits }
 }
 

@@ -11,36 +11,56 @@ import { Tape } from "../onnx/Tape.js"
 
 export const group = (config: ModelConfig): number => config.queryHeads / config.kvHeads
 
-/** Declares a layer's weights as inputs. */
-export const layerInputs = (g: GraphBuilder, config: ModelConfig, part: "qkv" | "post" | "all") => {
+/** Declares the cosines and sines of the tokens' positions. */
+export const positionInputs = (g: GraphBuilder, headDim: number) => ({
+  cos: g.input("cos", ["tokens", headDim]),
+  sin: g.input("sin", ["tokens", headDim])
+})
+
+/**
+ * Declares a layer's weights as inputs, those before the attention and those after it.
+ *
+ * @param name makes the input's name of the weight's
+ */
+export const layerInputs = (
+  g: GraphBuilder,
+  config: ModelConfig,
+  name: (weight: string) => string = (weight) => weight
+) => {
   const { hidden, intermediate, queryHeads, kvHeads, headDim } = config
   const query = queryHeads * headDim
   const kv = kvHeads * headDim
-  const qkv = () => ({
-    norm: g.input("input_layernorm", [hidden]),
-    q: g.input("q_proj", [query, hidden]),
-    k: g.input("k_proj", [kv, hidden]),
-    v: g.input("v_proj", [kv, hidden]),
-    ...(config.attentionBias
-      ? { qBias: g.input("q_bias", [query]), kBias: g.input("k_bias", [kv]), vBias: g.input("v_bias", [kv]) }
-      : {}),
-    cos: g.input("cos", ["tokens", headDim]),
-    sin: g.input("sin", ["tokens", headDim])
-  })
-  const post = () => ({
-    o: g.input("o_proj", [hidden, query]),
-    ...(config.outputBias ? { oBias: g.input("o_bias", [hidden]) } : {}),
-    norm: g.input("post_attention_layernorm", [hidden]),
-    gate: g.input("gate_proj", [intermediate, hidden]),
-    up: g.input("up_proj", [intermediate, hidden]),
-    down: g.input("down_proj", [hidden, intermediate])
-  })
-  return { qkv: part === "post" ? undefined : qkv(), post: part === "qkv" ? undefined : post() }
+  const input = (weight: string, shape: ReadonlyArray<number>) => g.input(name(weight), shape)
+  return {
+    qkv: () => ({
+      norm: input("input_layernorm", [hidden]),
+      q: input("q_proj", [query, hidden]),
+      k: input("k_proj", [kv, hidden]),
+      v: input("v_proj", [kv, hidden]),
+      ...(config.attentionBias
+        ? { qBias: input("q_bias", [query]), kBias: input("k_bias", [kv]), vBias: input("v_bias", [kv]) }
+        : {})
+    }),
+    post: () => ({
+      o: input("o_proj", [hidden, query]),
+      ...(config.outputBias ? { oBias: input("o_bias", [hidden]) } : {}),
+      norm: input("post_attention_layernorm", [hidden]),
+      gate: input("gate_proj", [intermediate, hidden]),
+      up: input("up_proj", [intermediate, hidden]),
+      down: input("down_proj", [hidden, intermediate])
+    })
+  }
 }
 
 type Inputs = ReturnType<typeof layerInputs>
+type Before = ReturnType<Inputs["qkv"]> & ReturnType<typeof positionInputs>
 
-export const projections = (tape: Tape, config: ModelConfig, x: Value, w: NonNullable<Inputs["qkv"]>) => {
+const before = (g: GraphBuilder, config: ModelConfig): Before => ({
+  ...layerInputs(g, config).qkv(),
+  ...positionInputs(g, config.headDim)
+})
+
+export const projections = (tape: Tape, config: ModelConfig, x: Value, w: Before) => {
   const { kvHeads, headDim } = config
   const perHead = group(config)
   const g = tape.graph
@@ -73,7 +93,7 @@ export const afterAttention = (
   config: ModelConfig,
   x: Value,
   o: Value,
-  w: NonNullable<Inputs["post"]>
+  w: ReturnType<Inputs["post"]>
 ): Value => {
   const { kvHeads, headDim } = config
   const perHead = group(config)
@@ -93,12 +113,13 @@ const required = <A>(value: A | undefined): A => {
   return value
 }
 
-/** x → q, k, v. */
-export const qkv = (config: ModelConfig): Uint8Array => {
-  const g = new GraphBuilder("qkv")
+/** x → q, k, v, or some of them. */
+export const qkv = (config: ModelConfig, outputs: "qkv" | "kv" | "q"): Uint8Array => {
+  const g = new GraphBuilder(outputs)
   const x = g.input("x", ["tokens", config.hidden])
-  const { q, k, v } = projections(new Tape(g), config, x, required(layerInputs(g, config, "qkv").qkv))
-  g.output("q", q)
+  const { q, k, v } = projections(new Tape(g), config, x, before(g, config))
+  if (outputs !== "kv") g.output("q", q)
+  if (outputs === "q") return g.bytes()
   g.output("k", k)
   g.output("v", v)
   return g.bytes()
@@ -111,7 +132,7 @@ export const post = (config: ModelConfig): Uint8Array => {
   const g = new GraphBuilder("post")
   const x = g.input("x", ["tokens", config.hidden])
   const o = g.input("o", oShape(config))
-  g.output("y", afterAttention(new Tape(g), config, x, o, required(layerInputs(g, config, "post").post)))
+  g.output("y", afterAttention(new Tape(g), config, x, o, layerInputs(g, config).post()))
   return g.bytes()
 }
 
@@ -122,7 +143,7 @@ export const postBackward = (config: ModelConfig): Uint8Array => {
   const o = g.input("o", oShape(config))
   const dy = g.input("dy", ["tokens", config.hidden])
   const tape = new Tape(g)
-  const y = afterAttention(tape, config, x, o, required(layerInputs(g, config, "post").post))
+  const y = afterAttention(tape, config, x, o, layerInputs(g, config).post())
   const [dO, dx] = tape.gradients([[y, dy]], [o, x])
   g.output("d_o", required(dO))
   g.output("dx", required(dx))
@@ -139,7 +160,7 @@ export const qkvBackward = (config: ModelConfig): Uint8Array => {
   const dv = g.input("dv", [kvHeads, "tokens", headDim])
   const around = g.input("dx_around", ["tokens", config.hidden])
   const tape = new Tape(g)
-  const { q, k, v } = projections(tape, config, x, required(layerInputs(g, config, "qkv").qkv))
+  const { q, k, v } = projections(tape, config, x, before(g, config))
   const [dx] = tape.gradients(
     [
       [q, dq],

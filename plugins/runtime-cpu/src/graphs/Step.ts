@@ -5,19 +5,18 @@
 import type { ModelConfig } from "@tessera/runtime"
 import { GraphBuilder, type Value } from "../onnx/GraphBuilder.js"
 import { Tape } from "../onnx/Tape.js"
-import { afterAttention, layerInputs, projections } from "./Layer.js"
+import { afterAttention, layerInputs, positionInputs, projections } from "./Layer.js"
 
 /** x, cache → y, and the new tokens' k and v. */
 export const step = (config: ModelConfig): Uint8Array => {
   const { hidden, kvHeads, headDim } = config
   const g = new GraphBuilder("step")
   const x = g.input("x", ["tokens", hidden])
-  const weights = layerInputs(g, config, "all")
+  const weights = layerInputs(g, config)
   const queryPosition = g.input("query_position", ["rows", 1], "int32")
   const sink = g.input("sink", [], "int32")
   const tape = new Tape(g)
-  if (weights.qkv === undefined || weights.post === undefined) throw new Error("all weights are declared")
-  const { q, k, v } = projections(tape, config, x, weights.qkv)
+  const { q, k, v } = projections(tape, config, x, { ...weights.qkv(), ...positionInputs(g, headDim) })
   const perHead = (value: Value) =>
     kvHeads === 1
       ? [g.reshape(value, [-1, headDim])]
@@ -48,7 +47,7 @@ export const step = (config: ModelConfig): Uint8Array => {
     outputs.map((o) => g.reshape(o, [1, -1, headDim])),
     0
   )
-  g.output("y", afterAttention(tape, config, x, stacked, weights.post))
+  g.output("y", afterAttention(tape, config, x, stacked, weights.post()))
   g.output("k", k)
   g.output("v", v)
   return g.bytes()

@@ -110,10 +110,21 @@ export class GraphBuilder {
     return this.op("FusedMatMul", [a, b], attributes, "com.microsoft")
   }
 
+  /** Nodes that an output needs. A backward pass leaves parts of its forward pass unused, and ONNX Runtime runs what it is given. */
+  #needed(): ReadonlyArray<Node> {
+    const wanted = new Set(this.#outputs.map(({ name }) => name))
+    const needed = this.#nodes.toReversed().filter(({ input, output }) => {
+      const used = output.some((name) => wanted.has(name))
+      if (used) for (const name of input) wanted.add(name)
+      return used
+    })
+    return needed.toReversed()
+  }
+
   bytes(): Uint8Array {
     return encodeModel({
       name: this.#name,
-      node: this.#nodes,
+      node: this.#needed(),
       initializer: [...this.#constants.values()],
       input: this.#inputs,
       output: this.#outputs

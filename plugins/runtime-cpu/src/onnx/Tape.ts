@@ -44,10 +44,10 @@ export class Tape {
   /** Root-mean-square normalisation over the last axis. */
   rmsNorm(x: Value, weight: Value, epsilon: number): Value {
     const g = this.graph
-    const root = g.op("Sqrt", [g.add(g.mean(g.mul(x, x), [-1]), g.scalar(epsilon))])
-    const inverse = g.op("Reciprocal", [root])
-    const normal = g.mul(x, inverse)
-    return this.#record(g.mul(normal, weight), [x], (d) => {
+    const attributes = { axis: -1, epsilon: { f: epsilon }, stash_type: 1 }
+    const [y, inverse] = g.ops("SimplifiedLayerNormalization", [x, weight], 2, attributes) as [Value, Value]
+    return this.#record(y, [x], (d) => {
+      const normal = g.mul(x, inverse)
       const dn = g.mul(d, weight)
       return [g.mul(inverse, g.sub(dn, g.mul(normal, g.mean(g.mul(dn, normal), [-1]))))]
     })
