@@ -60,6 +60,13 @@ const sharedPrefix = (sequences: ReadonlyArray<Tokens>): number => {
   return shared
 }
 
+/**
+ * N of the rules, in tokens, as generating the answers would have it. The questions share a context and so an N: that of
+ * the longest one.
+ */
+const plannedLength = (plan: Plan | undefined, sequences: ReadonlyArray<Tokens>): number =>
+  Math.max(...sequences.map(({ all, answer }) => (plan?.length === "prompt" ? all.length - answer : all.length)))
+
 const measured = (
   plan: Plan | undefined,
   { item, all, answer }: Tokens,
@@ -133,7 +140,7 @@ export const evaluateRecord = stage("evaluate-record", {
             prefix,
             continuations: sequences.map(({ all }) => all.slice(shared)),
             ...(plan === undefined ? {} : { plan }),
-            length: Math.max(...sequences.map(({ all }) => all.length))
+            length: plannedLength(plan, sequences)
           })
           return sequences.flatMap((tokens, k) => {
             const score = scores[k]
