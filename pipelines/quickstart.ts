@@ -49,7 +49,7 @@ const quickstart = pipeline("quickstart", Params, ({ density, items, lengths, un
 
   const validation = demoEvaluation(
     { model },
-    { split: "validation", lengths: [unseen], records: 1, questions: 12, summaries: 1 },
+    { split: "validation", lengths: [unseen], records: 2, questions: 12, summaries: 1 },
     { name: "validation-set" }
   ).evaluation
   const optimised = (share: number, grouping: "kv-head" | "query-head") => {
@@ -62,8 +62,8 @@ const quickstart = pipeline("quickstart", Params, ({ density, items, lengths, un
         name,
         minWindow: geometry.minWindow,
         extendLengths: [unseen],
-        points: 3,
-        maxCandidates: 2
+        points: 2,
+        maxCandidates: 3
       },
       { name: `optimise-${name}` }
     )

@@ -38,7 +38,7 @@ export const CalibrationSet = table("CalibrationSet/1", {
 
 /**
  * What keeping less costs: per profiled length, layer and query head. The unit is the objective's (nats for
- * cross-entropy and log-odds), as a mean over items.
+ * cross-entropy and log-odds), as a mean or a root mean square over items.
  */
 export const Influence = table("Influence/1", {
   length: int32,
@@ -49,7 +49,7 @@ export const Influence = table("Influence/1", {
   block: int32,
   /** Tokens of the sink that is never dropped. */
   sink: int32,
-  /** How many items the mean is over. */
+  /** How many items it is of. */
   items: int32,
   /**
    * Entry w: the loss expected when each query keeps the sink and a window of w blocks (its diagonal block included),

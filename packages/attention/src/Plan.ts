@@ -30,7 +30,10 @@ export const AttentionShapeDocument = document("AttentionShape/1", AttentionShap
 export const Grouping = Schema.Literal("kv-head", "query-head")
 export type Grouping = typeof Grouping.Type
 
-/** N in span(N): the prompt alone, or the prompt and the tokens to be generated. */
+/**
+ * N in span(N): the prompt alone, or the prompt and the tokens to be generated (as the official runtime sizes its cache).
+ * With `prompt` even a head that keeps all of N drops its oldest tokens, the sink excepted, one for each generated.
+ */
 export const PlannedLength = Schema.Literal("prompt", "prompt+new")
 export type PlannedLength = typeof PlannedLength.Type
 

@@ -5,7 +5,7 @@ import { Corpus } from "@tessera/attention"
 import { stage } from "@tessera/core"
 import { Effect, Schema, Stream } from "effect"
 import { approximateTokens } from "./ApproximateTokens.js"
-import { lineSlack, lineTokens, makeLineRecord } from "./Lines.js"
+import { lineSlack, lineTokens, makeLineRecord, type Part } from "./Lines.js"
 import { makeNews } from "./News.js"
 import { documentSeparator } from "./Prompts.js"
 import { random } from "./Random.js"
@@ -60,6 +60,12 @@ export const demoNews = stage("demo-news", {
 /** In this order every prefix of the items is spread over the depths. */
 const eighths = [0, 4, 2, 6, 1, 5, 3, 7] as const
 
+/** Where an item's question is. The first of eight asks for the first line: only heads that keep everything see it. */
+const partOf = (index: number, lines: number): Part => {
+  const part = eighths[index % eighths.length] ?? 0
+  return { part, of: part === 0 ? lines : eighths.length }
+}
+
 /** Records of named lines with one question each, as a corpus of the `longeval` form. */
 export const demoLines = stage("demo-lines", {
   version: "1",
@@ -76,8 +82,7 @@ export const demoLines = stage("demo-lines", {
           const stream = random("lines", params.split, params.seed, length, index)
           const room = length - lineSlack(stream, length) - lineTokens.rest
           const lines = Math.floor(room / lineTokens.line)
-          const part = eighths[index % eighths.length] ?? 0
-          const record = makeLineRecord(stream, lines, [{ part, of: eighths.length }])
+          const record = makeLineRecord(stream, lines, [partOf(index, lines)])
           return Effect.fromNullable(record.questions[0]).pipe(
             Effect.orDie,
             Effect.map(({ question, answer }) => ({

@@ -21,7 +21,7 @@ export const StreamingLlmParams = Schema.Struct({
   /** Default: `streaming-llm-` and the density in percent. */
   name: Schema.optionalWith(Schema.NonEmptyString, { exact: true }),
   /** What N is. */
-  length: Schema.optionalWith(PlannedLength, { default: () => "prompt" as const })
+  length: Schema.optionalWith(PlannedLength, { default: () => "prompt+new" as const })
 }).annotations({ identifier: "StreamingLlmParams" })
 export type StreamingLlmParams = typeof StreamingLlmParams.Type
 

@@ -5,7 +5,7 @@
  * each solve, so a time limit bounds how long it can take.
  */
 import { Effect } from "effect"
-import loadHighs, { type Highs, type Model } from "highs"
+import type { Highs, Model } from "highs"
 import { OptimizerError } from "./Errors.js"
 
 /** Minimise cost · x over binary x with lower <= A x <= upper. Rows are sparse. */
@@ -56,8 +56,12 @@ export interface Solver {
   ) => Effect.Effect<Answer | undefined, OptimizerError>
 }
 
-// The package's types describe its CommonJS form; as a module it exports the loader itself.
-const load = loadHighs as unknown as () => Promise<Highs>
+// Imported when first used: a run that finds its plans cached does without. The package's types describe its CommonJS
+// form; as a module it exports the loader itself.
+const load = async (): Promise<Highs> => {
+  const { default: loader } = await import("highs")
+  return (loader as unknown as () => Promise<Highs>)()
+}
 
 const failed = (detail: string, cause?: unknown) => new OptimizerError({ reason: "Solver", detail, cause })
 

@@ -62,8 +62,8 @@ export const ElasticParams = Schema.Struct({
   timeLimit: withDefault(Schema.Number.pipe(Schema.positive()), 60),
   /** The relative gap between a plan's loss and the proven bound at which it counts as optimal. */
   gap: withDefault(Schema.Number.pipe(Schema.nonNegative()), 1e-3),
-  /** What N is in the plan's rules. */
-  length: withDefault(PlannedLength, "prompt"),
+  /** What N is in the plan's rules. The lengths profiled are those of prompt and answer together. */
+  length: withDefault(PlannedLength, "prompt+new"),
   /** Starts the plans' names: `moa-25-1`. */
   name: withDefault(Schema.NonEmptyString, "moa")
 }).annotations({ identifier: "ElasticParams" })

@@ -1,5 +1,5 @@
 /**
- * The mean influence over items, and the model's attention shape for those who make plans of it.
+ * One influence of many items', and the model's attention shape for those who make plans of it.
  */
 import { AttentionShapeDocument, Influence, ItemInfluence, Model } from "@tessera/attention"
 import { type Row, stage } from "@tessera/core"
@@ -20,7 +20,21 @@ const addTo = (into: Float64Array, values: ReadonlyArray<number>): void => {
   for (let i = 0; i < into.length; i++) into[i] = (into[i] ?? 0) + (values[i] ?? 0)
 }
 
-const windowsOf = (sum: Sum): Row<typeof Influence> => {
+/** What of an item's loss is added up, and what becomes of the mean. */
+const overs = {
+  mean: { of: (loss: number) => loss, from: (mean: number) => mean },
+  rms: { of: (loss: number) => loss * loss, from: Math.sqrt }
+} as const
+
+export const ReduceParams = Schema.Struct({
+  /**
+   * How losses of several items become one: their `mean` (the paper's), or their root mean square (`rms`), by which a
+   * loss that ruins one item of many outweighs noise in all of them.
+   */
+  over: Schema.optionalWith(Schema.Literal("mean", "rms"), { default: () => "mean" as const })
+})
+
+const windowsOf = (sum: Sum, over: keyof typeof overs): Row<typeof Influence> => {
   const { length, layer, head, block, sink } = sum.first
   const mean = (values: Float64Array) => Array.from(values, (value) => value / sum.items)
   return {
@@ -30,7 +44,7 @@ const windowsOf = (sum: Sum): Row<typeof Influence> => {
     block,
     sink,
     items: sum.items,
-    window: mean(sum.window),
+    window: mean(sum.window).map(overs[over].from),
     blocks: mean(sum.blocks)
   }
 }
@@ -42,7 +56,11 @@ const padded = (values: ReadonlyArray<number>, size: number): Float64Array => {
   return result
 }
 
-const collect = (sums: Map<string, Sum>, item: Item): Effect.Effect<Map<string, Sum>, ProfilerError> => {
+const collect = (
+  sums: Map<string, Sum>,
+  item: Item,
+  over: keyof typeof overs
+): Effect.Effect<Map<string, Sum>, ProfilerError> => {
   const full = Math.ceil(item.length / item.block)
   if (
     item.window.length > full + 1 ||
@@ -61,12 +79,13 @@ const collect = (sums: Map<string, Sum>, item: Item): Effect.Effect<Map<string, 
     })
   }
   const key = `${item.length} ${item.layer} ${item.head}`
+  const window = item.window.map(overs[over].of)
   const known = sums.get(key)
   if (known === undefined) {
     sums.set(key, {
       first: item,
       items: 1,
-      window: padded(item.window, full + 1),
+      window: padded(window, full + 1),
       blocks: widened(item.blocks, item.window.length - 1, full)
     })
     return Effect.succeed(sums)
@@ -77,7 +96,7 @@ const collect = (sums: Map<string, Sum>, item: Item): Effect.Effect<Map<string, 
       detail: `items ${known.first.item} and ${item.item} were profiled with different blocks or sinks`
     })
   }
-  addTo(known.window, item.window)
+  addTo(known.window, window)
   addTo(known.blocks, Array.from(widened(item.blocks, item.window.length - 1, full)))
   known.items++
   return Effect.succeed(sums)
@@ -94,13 +113,15 @@ const widened = (blocks: ReadonlyArray<number>, from: number, to: number): Float
 export const reduceInfluence = stage("reduce-influence", {
   version: "1",
   module: import.meta.url,
-  description: "Averages influence over items",
+  description: "Makes one influence of many items'",
   inputs: { items: ItemInfluence, model: Model },
   outputs: { influence: Influence, shape: AttentionShapeDocument },
-  params: Schema.Struct({}),
-  run: ({ items, model }) =>
+  params: ReduceParams,
+  run: ({ items, model }, { over }) =>
     Effect.gen(function* () {
-      const sums = yield* Stream.runFoldEffect(items.rows, new Map<string, Sum>(), collect)
+      const sums = yield* Stream.runFoldEffect(items.rows, new Map<string, Sum>(), (sums, item) =>
+        collect(sums, item, over)
+      )
       if (sums.size === 0) {
         return yield* new ProfilerError({
           reason: "NoItems",
@@ -108,7 +129,7 @@ export const reduceInfluence = stage("reduce-influence", {
         })
       }
       const rows = [...sums.values()]
-        .map(windowsOf)
+        .map((sum) => windowsOf(sum, over))
         .sort((a, b) => a.length - b.length || a.layer - b.layer || a.head - b.head)
       const config = yield* openConfig(model.path)
       return { influence: Stream.fromIterable(rows), shape: attentionShape(config) }

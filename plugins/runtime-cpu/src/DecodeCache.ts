@@ -3,7 +3,7 @@
  * they lie. Rows that have left every window are dropped when a buffer is full.
  */
 import type { ModelConfig } from "@tessera/runtime"
-import type * as ort from "onnxruntime-node"
+import type { Tensor } from "onnxruntime-common"
 import { range } from "./Attend.js"
 import { ofLayer } from "./graphs/Decode.js"
 import type { KvCache } from "./KvCache.js"
@@ -133,7 +133,7 @@ export const make = (config: ModelConfig, prompt: KvCache, windows: Windows): De
   })
   return {
     feeds: (position) => {
-      const feeds: Record<string, ort.Tensor> = {}
+      const feeds: Record<string, Tensor> = {}
       for (const [layer, of] of buffers.entries()) {
         show(of, windows?.[layer], position)
         Object.assign(feeds, of.feeds)

@@ -3,7 +3,7 @@
  */
 import { type ModelConfig, type ModelError, type ModelFolder } from "@tessera/runtime"
 import { Effect } from "effect"
-import type * as ort from "onnxruntime-node"
+import type { Tensor } from "onnxruntime-common"
 import { ofLayer } from "./graphs/Decode.js"
 import type { Feeds } from "./Sessions.js"
 import { floats } from "./Tensors.js"
@@ -26,7 +26,7 @@ export interface LoadedWeights {
 
 export const load = ({ config, weights }: ModelFolder): Effect.Effect<LoadedWeights, ModelError> =>
   Effect.gen(function* () {
-    const tensor = (name: string): Effect.Effect<ort.Tensor, ModelError> =>
+    const tensor = (name: string): Effect.Effect<Tensor, ModelError> =>
       Effect.map(weights.read(name), ({ shape, data }) => floats(data, shape))
     const embedding = yield* weights.read("model.embed_tokens.weight")
     const tied = Effect.succeed(floats(embedding.data, embedding.shape))
@@ -46,7 +46,7 @@ export const load = ({ config, weights }: ModelFolder): Effect.Effect<LoadedWeig
 const layer = (
   config: ModelConfig,
   index: number,
-  tensor: (name: string) => Effect.Effect<ort.Tensor, ModelError>
+  tensor: (name: string) => Effect.Effect<Tensor, ModelError>
 ): Effect.Effect<LayerWeights, ModelError> => {
   const at = (name: string) => tensor(`model.layers.${index}.${name}`)
   return Effect.all({

@@ -4,7 +4,7 @@
 import { availableParallelism } from "node:os"
 import { type ModelConfig, type Objective, RuntimeError } from "@tessera/runtime"
 import { Effect, Option, type Scope } from "effect"
-import * as ort from "onnxruntime-node"
+import type { InferenceSession, Tensor } from "onnxruntime-common"
 import { attend, attendBackward } from "./graphs/Attention.js"
 import { decode } from "./graphs/Decode.js"
 import { headBackward, logits, score } from "./graphs/Head.js"
@@ -98,7 +98,7 @@ export const allocating =
         : Option.none()
     )
 
-export type Feeds = Readonly<Record<string, ort.Tensor>>
+export type Feeds = Readonly<Record<string, Tensor>>
 
 /** Float outputs of a run by name; `predicted` of `score` is int64. */
 export interface Outputs {
@@ -111,7 +111,7 @@ export interface Sessions {
 }
 
 const typed = <A>(
-  outputs: ort.InferenceSession.OnnxValueMapType,
+  outputs: InferenceSession.OnnxValueMapType,
   name: string,
   type: new (...args: never) => A
 ): A => {
@@ -125,9 +125,10 @@ export const make = (
   threads: number = availableParallelism()
 ): Effect.Effect<Sessions, never, Scope.Scope> =>
   Effect.gen(function* () {
-    const sessions = new Map<Kind, Promise<ort.InferenceSession>>()
-    const create = (kind: Kind) =>
-      ort.InferenceSession.create(emit(config, kind), {
+    const sessions = new Map<Kind, Promise<InferenceSession>>()
+    // Not before a model runs: loading the native library takes longer than finding all results cached.
+    const create = async (kind: Kind) =>
+      (await import("onnxruntime-node")).InferenceSession.create(emit(config, kind), {
         intraOpNumThreads: threads,
         interOpNumThreads: 1,
         executionMode: "sequential",

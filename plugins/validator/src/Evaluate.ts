@@ -1,27 +1,58 @@
 /**
- * Evaluation as one step: an execution per record, summarised.
+ * Evaluation as one step: an execution per record or item, summarised.
  */
-import type { Candidates, EvaluationSet, Model } from "@tessera/attention"
+import type { CalibrationSet, Candidates, EvaluationSet, Model } from "@tessera/attention"
 import { gather, type Ref, shard } from "@tessera/core"
+import { evaluateAnswer } from "./EvaluateAnswer.js"
 import { evaluateRecord } from "./EvaluateRecord.js"
 import { summarise } from "./Summarise.js"
 
+interface EvaluateParams {
+  readonly dense?: boolean
+  readonly depths?: boolean
+}
+
+interface EvaluateOptions {
+  readonly name?: string
+}
+
+const named = ({ name }: EvaluateOptions, suffix = "") =>
+  name === undefined ? {} : { name: `${name}${suffix}` }
+
+/** On questions with known answers. */
 export const evaluate = <ME, MR, EE, ER, CE, CR>(
   inputs: {
     readonly model: Ref<typeof Model, ME, MR>
     readonly evaluation: Ref<typeof EvaluationSet, EE, ER>
     readonly candidates: Ref<typeof Candidates, CE, CR>
   },
-  params: { readonly dense?: boolean; readonly depths?: boolean } = {},
-  options: { readonly name?: string } = {}
+  params: EvaluateParams = {},
+  options: EvaluateOptions = {}
 ) => {
   const { model, evaluation, candidates } = inputs
-  const name = (suffix: string) => (options.name === undefined ? {} : { name: `${options.name}${suffix}` })
-  const { dense, depths } = params
   const { items } = evaluateRecord.each(
     { model, evaluation: shard(evaluation, "record"), candidates },
-    dense === undefined ? {} : { dense },
-    name("")
+    { dense: params.dense ?? true },
+    named(options)
   )
-  return summarise({ items: gather(items) }, depths === undefined ? {} : { depths }, name("-summary"))
+  return summarise({ items: gather(items) }, { depths: params.depths ?? true }, named(options, "-summary"))
+}
+
+/** On answers that were not profiled, such as those of longer items than any that were. */
+export const evaluateAnswers = <ME, MR, HE, HR, CE, CR>(
+  inputs: {
+    readonly model: Ref<typeof Model, ME, MR>
+    readonly heldOut: Ref<typeof CalibrationSet, HE, HR>
+    readonly candidates: Ref<typeof Candidates, CE, CR>
+  },
+  params: Pick<EvaluateParams, "dense"> = {},
+  options: EvaluateOptions = {}
+) => {
+  const { model, heldOut, candidates } = inputs
+  const { items } = evaluateAnswer.each(
+    { model, heldOut: shard(heldOut, "item"), candidates },
+    { dense: params.dense ?? true },
+    named(options)
+  )
+  return summarise({ items: gather(items) }, {}, named(options, "-summary"))
 }

@@ -4,10 +4,9 @@
 import { Measurements } from "@tessera/attention"
 import { type Row, stage } from "@tessera/core"
 import { Effect, Schema, Stream } from "effect"
-import { ItemMeasurement } from "./EvaluateRecord.js"
+import { ItemMeasurement } from "./Measure.js"
 import { mean, meanMargin, wilson } from "./Statistics.js"
 
-type Item = Row<typeof ItemMeasurement>
 type Measurement = Row<typeof Measurements>
 
 const BUCKETS = 5
@@ -19,7 +18,10 @@ export const depthBucket = (depth: number): string => {
 }
 
 /** One row of items that are alike in plan, task and length. */
-export const measure = (items: readonly [Item, ...ReadonlyArray<Item>], depth: string): Measurement => {
+export const measure = (
+  items: readonly [ItemMeasurement, ...ReadonlyArray<ItemMeasurement>],
+  depth: string
+): Measurement => {
   const [{ plan, task, length }] = items
   const exact = items.filter((item) => item.exact).length
   const [accuracy_low, accuracy_high] = wilson(exact, items.length)
@@ -53,7 +55,7 @@ export const summarise = stage("summarise", {
   }),
   run: ({ items }, { depths }) =>
     Effect.gen(function* () {
-      const groups = new Map<string, [Item, ...Array<Item>]>()
+      const groups = new Map<string, [ItemMeasurement, ...Array<ItemMeasurement>]>()
       const order = new Map<string, number>()
       yield* Stream.runForEach(items.rows, (item) =>
         Effect.sync(() => {
