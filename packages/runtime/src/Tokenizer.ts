@@ -1,8 +1,6 @@
 /**
  * A model's own tokenizer: tokenizer.json through Hugging Face's JavaScript implementation.
  */
-import { Template } from "@huggingface/jinja"
-import { Tokenizer as HuggingFace } from "@huggingface/tokenizers"
 import { Effect, Schema } from "effect"
 import { ModelError } from "./Errors.js"
 import { decode } from "./Files.js"
@@ -83,6 +81,9 @@ export const makeTokenizer = (source: TokenizerSource): Effect.Effect<Tokenizer,
       new ModelError({ reason: "InvalidTokenizer", path, detail: `${what}: ${String(cause)}`, cause })
     yield* decode(TokenizerFile, "InvalidTokenizer", path)(source.json)
     const config = yield* decode(TokenizerConfig, "InvalidTokenizer", path)(source.config ?? {})
+    // Imported where a tokenizer is made: a run that finds all results cached does without.
+    const { Tokenizer: HuggingFace } = yield* Effect.promise(() => import("@huggingface/tokenizers"))
+    const { Template } = yield* Effect.promise(() => import("@huggingface/jinja"))
     const tokenizer = yield* Effect.try({
       try: () => new HuggingFace(Object(source.json), Object(source.config ?? {})),
       catch: fail("cannot be used")

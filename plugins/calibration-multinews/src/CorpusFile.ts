@@ -3,8 +3,6 @@
  */
 import * as FileSystem from "@effect/platform/FileSystem"
 import { Effect, Either, Schema } from "effect"
-import { parquetMetadataAsync, parquetReadObjects, parquetSchema } from "hyparquet"
-import { compressors } from "hyparquet-compressors"
 import { CalibrationError } from "./Errors.js"
 
 export interface NewsRow {
@@ -85,6 +83,11 @@ const readParquet = (path: string, name: string) =>
         try: read,
         catch: (cause) => invalid(name, "is not a valid Parquet file; fetch it again", cause)
       })
+    // Imported for Parquet alone.
+    const { parquetMetadataAsync, parquetReadObjects, parquetSchema } = yield* Effect.promise(
+      () => import("hyparquet")
+    )
+    const { compressors } = yield* Effect.promise(() => import("hyparquet-compressors"))
     const metadata = yield* parquet(() => parquetMetadataAsync(file))
     const columns = parquetSchema(metadata).children.map(({ element }) => element.name)
     const absent = missing(name, columns)

@@ -4,7 +4,7 @@
 import type { RuntimeError } from "@tessera/runtime"
 import { Effect } from "effect"
 import { type Executor, type Range, split } from "./Executor.js"
-import { group } from "./graphs/Layer.js"
+import { group } from "./graphs/Layout.js"
 import * as KvCache from "./KvCache.js"
 import { floats, int32s } from "./Tensors.js"
 import type { LayerWindows } from "./Windows.js"

@@ -5,7 +5,7 @@
 import type { ModelConfig } from "@tessera/runtime"
 import type { Tensor } from "onnxruntime-common"
 import { range } from "./Attend.js"
-import { ofLayer } from "./graphs/Decode.js"
+import { ofLayer } from "./graphs/Layout.js"
 import type { KvCache } from "./KvCache.js"
 import type { Feeds, Outputs } from "./Sessions.js"
 import { floats } from "./Tensors.js"

@@ -13,6 +13,8 @@ export interface Executor {
   readonly sessions: Sessions
   readonly weights: LoadedWeights
   readonly rope: Rope
+  /** Bytes of attention scores that one run may hold where there is a choice. */
+  readonly scoreMemory: number
 }
 
 /** Tokens from (inclusive) and to (exclusive). */

@@ -4,7 +4,7 @@
 import { type ModelConfig, type ModelError, type ModelFolder } from "@tessera/runtime"
 import { Effect } from "effect"
 import type { Tensor } from "onnxruntime-common"
-import { ofLayer } from "./graphs/Decode.js"
+import { ofLayer } from "./graphs/Layout.js"
 import type { Feeds } from "./Sessions.js"
 import { floats } from "./Tensors.js"
 

@@ -15,7 +15,7 @@ import {
 } from "@tessera/runtime"
 import { Effect, Layer, RcMap, type Scope, Stream } from "effect"
 import { generate } from "./Generate.js"
-import { influence } from "./Influence.js"
+import { influence } from "./influence/Influence.js"
 import * as LoadedWeights from "./LoadedWeights.js"
 import * as Rope from "./Rope.js"
 import { score } from "./Score.js"
@@ -24,7 +24,14 @@ import * as Sessions from "./Sessions.js"
 export interface Options {
   /** Threads of one execution; default: the number of cores. */
   readonly threads?: number
+  /**
+   * Bytes of attention scores that one run may hold; default: 512 MiB. Influence of sequences whose scores all fit takes
+   * one run, of longer ones many smaller runs.
+   */
+  readonly scoreMemory?: number
 }
+
+const SCORE_MEMORY = 1 << 29
 
 const version = (): string => {
   const file = createRequire(import.meta.url).resolve("onnxruntime-node/package.json")
@@ -54,7 +61,8 @@ const load = (
       config: model.config,
       sessions: yield* Sessions.make(model.config, options.threads),
       weights: yield* LoadedWeights.load(model),
-      rope: Rope.make(model.config)
+      rope: Rope.make(model.config),
+      scoreMemory: options.scoreMemory ?? SCORE_MEMORY
     }
     return {
       config: model.config,
@@ -85,7 +93,12 @@ export const layer = (
         fingerprint: Effect.sync(() => ({
           facts: { runtime: Sessions.NAME, onnxruntime: version() },
           modules: [import.meta.url],
-          device: { cpu: instructionSet(), threads: String(options.threads ?? availableParallelism()) }
+          // The ways that scoreMemory chooses between differ in their last bits.
+          device: {
+            cpu: instructionSet(),
+            threads: String(options.threads ?? availableParallelism()),
+            scoreMemory: String(options.scoreMemory ?? SCORE_MEMORY)
+          }
         })),
         load: (folder) => RcMap.get(models, folder)
       })

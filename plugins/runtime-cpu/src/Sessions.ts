@@ -2,70 +2,10 @@
  * ONNX Runtime sessions of the graphs, made when first used and released with the scope.
  */
 import { availableParallelism } from "node:os"
-import { type ModelConfig, type Objective, RuntimeError } from "@tessera/runtime"
+import { type ModelConfig, RuntimeError } from "@tessera/runtime"
 import { Effect, Option, type Scope } from "effect"
 import type { InferenceSession, Tensor } from "onnxruntime-common"
-import { attend, attendBackward } from "./graphs/Attention.js"
-import { decode } from "./graphs/Decode.js"
-import { headBackward, logits, score } from "./graphs/Head.js"
-import { post, postBackward, qkv, qkvBackward } from "./graphs/Layer.js"
-import { step } from "./graphs/Step.js"
-
-export type Kind =
-  | "qkv"
-  | "kv"
-  | "q"
-  | "post"
-  | "step"
-  | "decode"
-  | "attend"
-  | "attend-sparse"
-  | "logits"
-  | "score"
-  | "post-backward"
-  | "qkv-backward"
-  | `attend-backward-${"signed" | "abs"}`
-  | `attend-backward-${"signed" | "abs"}-only`
-  | `head-backward-${Objective}`
-
-const emit = (config: ModelConfig, kind: Kind): Uint8Array => {
-  switch (kind) {
-    case "qkv":
-    case "kv":
-    case "q":
-      return qkv(config, kind)
-    case "post":
-      return post(config)
-    case "step":
-      return step(config)
-    case "decode":
-      return decode(config)
-    case "attend":
-      return attend(config.headDim, false)
-    case "attend-sparse":
-      return attend(config.headDim, true)
-    case "logits":
-      return logits(config)
-    case "score":
-      return score(config)
-    case "post-backward":
-      return postBackward(config)
-    case "qkv-backward":
-      return qkvBackward(config)
-    case "attend-backward-signed":
-      return attendBackward(config.headDim, "signed", true)
-    case "attend-backward-abs":
-      return attendBackward(config.headDim, "abs", true)
-    case "attend-backward-signed-only":
-      return attendBackward(config.headDim, "signed", false)
-    case "attend-backward-abs-only":
-      return attendBackward(config.headDim, "abs", false)
-    case "head-backward-cross-entropy":
-      return headBackward(config, "cross-entropy")
-    case "head-backward-log-odds":
-      return headBackward(config, "log-odds")
-  }
-}
+import type { Kind } from "./graphs/Emit.js"
 
 export const NAME = "runtime-cpu"
 
@@ -126,9 +66,13 @@ export const make = (
 ): Effect.Effect<Sessions, never, Scope.Scope> =>
   Effect.gen(function* () {
     const sessions = new Map<Kind, Promise<InferenceSession>>()
-    // Not before a model runs: loading the native library takes longer than finding all results cached.
-    const create = async (kind: Kind) =>
-      (await import("onnxruntime-node")).InferenceSession.create(emit(config, kind), {
+    // Imported when a model runs: a run that finds all results cached does without.
+    const create = async (kind: Kind) => {
+      const [{ InferenceSession }, { emit }] = await Promise.all([
+        import("onnxruntime-node"),
+        import("./graphs/Emit.js")
+      ])
+      return InferenceSession.create(emit(config, kind), {
         intraOpNumThreads: threads,
         interOpNumThreads: 1,
         executionMode: "sequential",
@@ -136,6 +80,7 @@ export const make = (
         extra: { session: { intra_op: { allow_spinning: "0" } } },
         logSeverityLevel: 3
       })
+    }
     const session = (kind: Kind) => {
       const known = sessions.get(kind)
       if (known !== undefined) return known

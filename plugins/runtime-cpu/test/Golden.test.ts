@@ -50,7 +50,7 @@ it("computes transformers' logits", async () => {
       const { config } = model
       const sessions = yield* Sessions.make(config, 1)
       const weights = yield* LoadedWeights.load(model)
-      const executor = { config, sessions, weights, rope: Rope.make(config) }
+      const executor = { config, sessions, weights, rope: Rope.make(config), scoreMemory: 0 }
       const cache = KvCache.make(config, golden.ids.length)
       const x = yield* prefill(executor, golden.ids, cache, undefined, 0)
       expect(golden.logits).toHaveLength(3)

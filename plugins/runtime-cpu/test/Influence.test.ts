@@ -1,5 +1,6 @@
 import type { InfluenceRequest } from "@tessera/runtime"
 import { describe, expect, it } from "vitest"
+import type { RuntimeCpu } from "../src/index.js"
 import { at } from "./Matrix.js"
 import { blockSums, influenceOf, lossOf } from "./Reference.js"
 import { makeTiny, randomTokens, type Tiny, withModel } from "./TinyModel.js"
@@ -24,9 +25,13 @@ const requestFor = (
  * The worst error of a block sum, relative to the sum of |E| of its block, as signed sums may cancel. Single entries (blocks of
  * 1) are differences that may cancel themselves: they are compared relative to the largest of their row.
  */
-const compare = async (tiny: Tiny, request: ReturnType<typeof requestFor>) => {
+const compareWith = async (
+  options: RuntimeCpu.Options,
+  tiny: Tiny,
+  request: ReturnType<typeof requestFor>
+) => {
   const wanted = influenceOf(tiny, request)
-  const got = await withModel(tiny, (model) => model.influence(request))
+  const got = await withModel(tiny, (model) => model.influence(request), options)
   const blocks = Math.ceil(request.tokens.length / request.block)
   expect(got.blocks).toBe(blocks)
   expect(Math.abs(got.loss - wanted.loss)).toBeLessThan(1e-5 * Math.abs(wanted.loss))
@@ -51,7 +56,12 @@ const compare = async (tiny: Tiny, request: ReturnType<typeof requestFor>) => {
   return { wanted, got, worst }
 }
 
-describe("influence", () => {
+describe.each([
+  ["of a short sequence, in one run", {}],
+  ["of a long one, layer by layer", { scoreMemory: 0 }]
+])("influence %s", (_, options) => {
+  const compare = (tiny: Tiny, request: ReturnType<typeof requestFor>) => compareWith(options, tiny, request)
+
   it.each([
     [1, 4],
     [2, 2],
@@ -110,7 +120,7 @@ describe("influence", () => {
     const tiny = makeTiny({ peak: 5 })
     const request = requestFor(tiny, 40, { block: 1 })
     const wanted = influenceOf(tiny, request)
-    const got = await withModel(tiny, (model) => model.influence(request))
+    const got = await withModel(tiny, (model) => model.influence(request), options)
     wanted.layers.forEach((heads, layer) =>
       heads.forEach((e, head) => {
         const largest = e.data.reduce((a, b) => Math.max(a, Math.abs(b)), 0)
@@ -132,7 +142,9 @@ describe("influence", () => {
           for (let j = i === 0 ? 0 : i + 1; j < 20; j++)
             expect(layer[(head * 20 + i) * 20 + j]).toBeCloseTo(0, 12)
   })
+})
 
+describe("the float64 reference", () => {
   it("is what one attention row costs when a key begins to drop out, by finite differences", () => {
     const tiny = makeTiny()
     for (const objective of ["cross-entropy", "log-odds"] as const) {

@@ -122,10 +122,13 @@ export const groupings = Grouping.literals
 type Context = FileSystem.FileSystem | Path.Path | ModelRuntime | Scope.Scope
 
 /** Runs a test's program with the runtime on one thread: sums have one order, and tests share cores. */
-export const run = <A, E>(effect: Effect.Effect<A, E, Context>): Promise<A> =>
+export const run = <A, E>(
+  effect: Effect.Effect<A, E, Context>,
+  options: RuntimeCpu.Options = {}
+): Promise<A> =>
   effect.pipe(
     Effect.scoped,
-    Effect.provide(RuntimeCpu.layer({ threads: 1 })),
+    Effect.provide(RuntimeCpu.layer({ threads: 1, ...options })),
     Effect.provide(NodeContext.layer),
     Effect.runPromise
   )
@@ -135,5 +138,6 @@ export const loadFolder = (folder: string) => Effect.flatMap(ModelRuntime, (runt
 /** Opens the model with the runtime and hands it to the test. */
 export const withModel = <A, E>(
   tiny: Tiny,
-  use: (loaded: LoadedModel) => Effect.Effect<A, E, Context>
-): Promise<A> => run(Effect.flatMap(Effect.flatMap(folderOf(tiny.files), loadFolder), use))
+  use: (loaded: LoadedModel) => Effect.Effect<A, E, Context>,
+  options?: RuntimeCpu.Options
+): Promise<A> => run(Effect.flatMap(Effect.flatMap(folderOf(tiny.files), loadFolder), use), options)

@@ -8,10 +8,8 @@ import type { ModelConfig } from "@tessera/runtime"
 import { GraphBuilder, type Value } from "../onnx/GraphBuilder.js"
 import { Tape } from "../onnx/Tape.js"
 import { headInputs, logitsFrom } from "./Head.js"
-import { afterAttention, group, layerInputs, positionInputs, projections } from "./Layer.js"
-
-/** Prefix of what belongs to one layer: inputs `k`, `v`, `mask` and weights; outputs `new_k`, `new_v`. */
-export const ofLayer = (layer: number, name: string): string => `l${layer}.${name}`
+import { afterAttention, layerInputs, positionInputs, projections } from "./Layer.js"
+import { group, ofLayer } from "./Layout.js"
 
 /** x and per layer k, v, mask → logits, and per layer the token's own k and v [KV heads, 1, head dim]. */
 export const decode = (config: ModelConfig): Uint8Array => {

@@ -49,21 +49,36 @@ export const score = (config: ModelConfig): Uint8Array => {
 }
 
 /**
- * x, labels, scale → the objective of each row, and dx of scale · their sum.
+ * The objective of each row, and its gradient with respect to the logits.
  *
  * Log-odds is log(1 - p) - log p = logsumexp over the other ids - the label's logit: it has no cancellation, however
  * close p is to 1.
  */
+export const objectiveOf = (
+  g: GraphBuilder,
+  { vocabulary }: ModelConfig,
+  logits: Value,
+  labels: Value,
+  objective: Objective
+) => {
+  const ids = g.ints(Array.from({ length: vocabulary }, (_, id) => id))
+  const isLabel = g.op("Equal", [ids, labels])
+  const compared = objective === "log-odds" ? g.where(isLabel, g.scalar(-1e30), logits) : logits
+  const oneHot = g.where(isLabel, g.scalar(1), g.scalar(0))
+  return {
+    loss: g.sub(logSumExp(g, compared), target(g, logits, labels)),
+    gradient: g.sub(g.softmax(compared), oneHot)
+  }
+}
+
+/** x, labels, scale → the objective of each row, and dx of scale · their sum. */
 export const headBackward = (config: ModelConfig, objective: Objective): Uint8Array => {
   const { g, tape, x, logits } = logitsOf(config)
   const labels = g.input("labels", ["rows", 1], "int64")
   const scale = g.input("scale", [])
-  const ids = g.ints(Array.from({ length: config.vocabulary }, (_, id) => id))
-  const isLabel = g.op("Equal", [ids, labels])
-  const compared = objective === "log-odds" ? g.where(isLabel, g.scalar(-1e30), logits) : logits
-  g.output("loss", g.sub(logSumExp(g, compared), target(g, logits, labels)))
-  const oneHot = g.where(isLabel, g.scalar(1), g.scalar(0))
-  const [dx] = tape.gradients([[logits, g.mul(g.sub(g.softmax(compared), oneHot), scale)]], [x])
+  const { loss, gradient } = objectiveOf(g, config, logits, labels, objective)
+  g.output("loss", loss)
+  const [dx] = tape.gradients([[logits, g.mul(gradient, scale)]], [x])
   g.output("dx", dx as Value)
   return g.bytes()
 }

@@ -8,8 +8,7 @@
 import type { ModelConfig } from "@tessera/runtime"
 import { GraphBuilder, type Value } from "../onnx/GraphBuilder.js"
 import { Tape } from "../onnx/Tape.js"
-
-export const group = (config: ModelConfig): number => config.queryHeads / config.kvHeads
+import { group } from "./Layout.js"
 
 /** Declares the cosines and sines of the tokens' positions. */
 export const positionInputs = (g: GraphBuilder, headDim: number) => ({

@@ -14,7 +14,8 @@ export class Tape {
 
   constructor(readonly graph: GraphBuilder) {}
 
-  #record(output: Value, inputs: ReadonlyArray<Value>, backward: Step["backward"]): Value {
+  /** Any other step: `backward` makes the inputs' gradients of the output's. */
+  record(output: Value, inputs: ReadonlyArray<Value>, backward: Step["backward"]): Value {
     this.#steps.push({ output, inputs, backward })
     return output
   }
@@ -23,22 +24,28 @@ export class Tape {
   linear(x: Value, weight: Value, bias?: Value): Value {
     const g = this.graph
     const product = g.matmul(x, weight, { transB: true })
-    return this.#record(bias === undefined ? product : g.add(product, bias), [x], (d) => [
-      g.matmul(d, weight)
-    ])
+    return this.record(bias === undefined ? product : g.add(product, bias), [x], (d) => [g.matmul(d, weight)])
   }
 
   add(a: Value, b: Value): Value {
-    return this.#record(this.graph.add(a, b), [a, b], (d) => [d, d])
+    return this.record(this.graph.add(a, b), [a, b], (d) => [d, d])
   }
 
   reshape(x: Value, to: ReadonlyArray<number>, from: ReadonlyArray<number>): Value {
-    return this.#record(this.graph.reshape(x, to), [x], (d) => [this.graph.reshape(d, from)])
+    return this.record(this.graph.reshape(x, to), [x], (d) => [this.graph.reshape(d, from)])
   }
 
   transpose(x: Value, perm: ReadonlyArray<number>): Value {
     const inverse = perm.map((_, i) => perm.indexOf(i))
-    return this.#record(this.graph.transpose(x, perm), [x], (d) => [this.graph.transpose(d, inverse)])
+    return this.record(this.graph.transpose(x, perm), [x], (d) => [this.graph.transpose(d, inverse)])
+  }
+
+  /** Some rows of a matrix, each at most once. @param rows indices [chosen, 1], int64 */
+  rows(x: Value, rows: Value): Value {
+    const g = this.graph
+    return this.record(g.op("GatherND", [x, rows]), [x], (d) => [
+      g.op("ScatterND", [g.op("ConstantOfShape", [g.op("Shape", [x])]), rows, d])
+    ])
   }
 
   /** Root-mean-square normalisation over the last axis. */
@@ -46,7 +53,7 @@ export class Tape {
     const g = this.graph
     const attributes = { axis: -1, epsilon: { f: epsilon }, stash_type: 1 }
     const [y, inverse] = g.ops("SimplifiedLayerNormalization", [x, weight], 2, attributes) as [Value, Value]
-    return this.#record(y, [x], (d) => {
+    return this.record(y, [x], (d) => {
       const normal = g.mul(x, inverse)
       const dn = g.mul(d, weight)
       return [g.mul(inverse, g.sub(dn, g.mul(normal, g.mean(g.mul(dn, normal), [-1]))))]
@@ -59,7 +66,7 @@ export class Tape {
     const halves = (y: Value) => g.ops("Split", [y], 2, { axis: -1 }) as readonly [Value, Value]
     const [first, second] = halves(x)
     const rotated = g.concat([g.neg(second), first], -1)
-    return this.#record(g.add(g.mul(x, cos), g.mul(rotated, sin)), [x], (d) => {
+    return this.record(g.add(g.mul(x, cos), g.mul(rotated, sin)), [x], (d) => {
       const [a, b] = halves(g.mul(d, sin))
       return [g.add(g.mul(d, cos), g.concat([b, g.neg(a)], -1))]
     })
@@ -70,7 +77,7 @@ export class Tape {
     const g = this.graph
     const sigmoid = g.op("Sigmoid", [gate])
     const silu = g.mul(gate, sigmoid)
-    return this.#record(g.mul(silu, up), [gate, up], (d) => {
+    return this.record(g.mul(silu, up), [gate, up], (d) => {
       const slope = g.add(sigmoid, g.mul(silu, g.sub(g.scalar(1), sigmoid)))
       return [g.mul(g.mul(d, up), slope), g.mul(d, silu)]
     })

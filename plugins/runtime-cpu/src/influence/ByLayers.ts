@@ -1,42 +1,29 @@
 /**
- * Influence of attention values on the loss: forward with stored layer inputs, then layer by layer backward, tile by
- * tile, so that memory holds one tile's scores and never a whole attention matrix.
+ * Influence of long sequences: forward with stored layer inputs, then layer by layer backward, tile by tile, so that no
+ * attention matrix is ever whole.
  */
-import { type InfluenceRequest, type InfluenceResult, type ModelConfig, RuntimeError } from "@tessera/runtime"
+import type { InfluenceRequest, InfluenceResult, RuntimeError } from "@tessera/runtime"
 import { Effect } from "effect"
-import { headBatches, putTile, queryRows, range, takeTile } from "./Attend.js"
-import { checkTokens } from "./Checks.js"
-import { type Executor, qkvFeeds, type Range, split } from "./Executor.js"
-import { type LayerRecord, prefill, type Ranges, rangesOf } from "./Forward.js"
-import { group } from "./graphs/Layer.js"
-import * as KvCache from "./KvCache.js"
-import { NAME } from "./Sessions.js"
-import { floats, int32s, int64s, rows } from "./Tensors.js"
+import { headBatches, putTile, queryRows, range, takeTile } from "../Attend.js"
+import { type Executor, qkvFeeds, type Range, split } from "../Executor.js"
+import { type LayerRecord, prefill, type Ranges, rangesOf } from "../Forward.js"
+import { group } from "../graphs/Layout.js"
+import * as KvCache from "../KvCache.js"
+import { floats, int32s, int64s, rows } from "../Tensors.js"
+import { countedTokens, padded, placeSums, type Tiling } from "./Tiling.js"
 
 const LOGITS = 1 << 24
-
-const invalid = (detail: string) => new RuntimeError({ reason: "InvalidRequest", runtime: NAME, detail })
-
-const check = (
-  { config }: Executor,
-  { tokens, mask, block }: InfluenceRequest
-): Effect.Effect<void, RuntimeError> => {
-  if (mask.length !== tokens.length)
-    return invalid(`the mask has ${mask.length} flags for ${tokens.length} tokens`)
-  if (!Number.isInteger(block) || block < 1) return invalid(`the block is ${block}; give 1 or more tokens`)
-  if (!mask.some((counted, i) => counted && i > 0)) return invalid("the mask counts no token's loss")
-  return checkTokens(config, "tokens", tokens)
-}
 
 /** The mean objective over counted tokens, and its gradient with respect to the last layer's output. */
 const head = (
   { config, sessions, weights }: Executor,
-  { tokens, mask, objective }: InfluenceRequest,
+  request: InfluenceRequest,
   x: Float32Array
 ): Effect.Effect<{ readonly loss: number; readonly dx: Float32Array }, RuntimeError> =>
   Effect.gen(function* () {
     const { hidden } = config
-    const counted = mask.flatMap((flag, i) => (flag && i > 0 ? [i] : []))
+    const { tokens, objective } = request
+    const counted = countedTokens(request)
     const dx = new Float32Array(x.length)
     let sum = 0
     const size = Math.max(1, Math.floor(LOGITS / config.vocabulary))
@@ -64,41 +51,6 @@ const addTo = (into: Float32Array, at: number, values: Float32Array): void => {
   for (let i = 0; i < values.length; i++) into[at + i] = (into[at + i] ?? 0) + (values[i] ?? 0)
 }
 
-interface Tiling {
-  /** Tokens, a whole number of blocks. */
-  readonly padded: number
-  readonly blocks: number
-  readonly block: number
-  /** Tiles are whole blocks. */
-  readonly ranges: Ranges
-}
-
-const tiling = (config: ModelConfig, length: number, block: number): Tiling => {
-  const blocks = Math.ceil(length / block)
-  return { padded: blocks * block, blocks, block, ranges: rangesOf(config, blocks * block, block) }
-}
-
-/** Puts a tile's sums [KV head, query block, group, key block] into [query head, query block, key block]. */
-const placeSums = (
-  sums: Float32Array,
-  e: Float32Array,
-  {
-    heads: [first, last],
-    rows: [from, to],
-    perHead,
-    blocks
-  }: { readonly heads: Range; readonly rows: Range; readonly perHead: number; readonly blocks: number }
-): void => {
-  let at = 0
-  for (let h = first; h < last; h++) {
-    for (let row = from; row < to; row++) {
-      for (let g = 0; g < perHead; g++, at += to) {
-        sums.set(e.subarray(at, at + to), ((h * perHead + g) * blocks + row) * blocks)
-      }
-    }
-  }
-}
-
 /**
  * One layer backward: the block sums of its attention, and the gradient of its input.
  *
@@ -109,7 +61,8 @@ const layerBackward = (
   index: number,
   { x, o }: LayerRecord,
   heads: ReadonlyArray<KvCache.HeadCache>,
-  { padded, blocks, block, ranges }: Tiling,
+  { padded, blocks, block }: Tiling,
+  ranges: Ranges,
   sum: "signed" | "abs",
   dy: Float32Array
 ): Effect.Effect<{ readonly sums: Float32Array; readonly dx: Float32Array }, RuntimeError> =>
@@ -199,25 +152,20 @@ const layerBackward = (
     return { sums, dx }
   })
 
-export const influence = (
+/** Layer by layer: memory holds the layers' inputs, and one tile's scores. */
+export const byLayers = (
   executor: Executor,
-  request: InfluenceRequest
+  request: InfluenceRequest,
+  tiling: Tiling
 ): Effect.Effect<InfluenceResult, RuntimeError> =>
   Effect.gen(function* () {
-    yield* check(executor, request)
-    const plan = tiling(
-      executor.config,
-      request.tokens.length,
-      Math.min(request.block, request.tokens.length)
-    )
-    // Padding comes after everything, where causality hides it: its rows have no gradient, its keys no reader.
-    const tokens = new Int32Array(plan.padded)
-    tokens.set(request.tokens)
-    const cache = KvCache.make(executor.config, plan.padded)
+    // Tiles are whole blocks.
+    const ranges = rangesOf(executor.config, tiling.padded, tiling.block)
+    const cache = KvCache.make(executor.config, tiling.padded)
     const records: Array<LayerRecord> = []
     const needed = request.mask.findIndex((counted, i) => counted && i > 0) - 1
-    const x = yield* prefill(executor, tokens, cache, undefined, needed, {
-      ranges: plan.ranges,
+    const x = yield* prefill(executor, padded(request, tiling), cache, undefined, needed, {
+      ranges,
       visit: (record) => records.push(record)
     })
     const { loss, dx } = yield* head(executor, request, x)
@@ -228,9 +176,9 @@ export const influence = (
       const heads = cache.layers[l]
       if (record === undefined || heads === undefined)
         return yield* Effect.dieMessage(`there is no layer ${l}`)
-      const back = yield* layerBackward(executor, l, record, heads, plan, request.sum, dy)
+      const back = yield* layerBackward(executor, l, record, heads, tiling, ranges, request.sum, dy)
       layers.unshift(back.sums)
       dy = back.dx
     }
-    return { loss, blocks: plan.blocks, layers }
+    return { loss, blocks: tiling.blocks, layers }
   })
