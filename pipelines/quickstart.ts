@@ -49,7 +49,7 @@ const quickstart = pipeline("quickstart", Params, ({ density, items, lengths, un
 
   const validation = demoEvaluation(
     { model },
-    { split: "validation", lengths: [unseen], records: 2, questions: 12, summaries: 1 },
+    { split: "validation", lengths: [unseen], records: 1, questions: 24, summaries: 1 },
     { name: "validation-set" }
   ).evaluation
   const optimised = (share: number, grouping: "kv-head" | "query-head") => {
@@ -92,7 +92,7 @@ const quickstart = pipeline("quickstart", Params, ({ density, items, lengths, un
 
   const test = demoEvaluation(
     { model },
-    { split: "test", lengths: [...lengths, unseen], records: 2, questions: 12, summaries: 1 },
+    { split: "test", lengths: [...lengths, unseen], records: 2, questions: 24, summaries: 2 },
     { name: "test-set" }
   ).evaluation
   const { measurements } = evaluate(
