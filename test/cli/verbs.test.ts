@@ -198,6 +198,7 @@ describe("help", () => {
     for (const verb of ["run", "plan", "explain", "show", "graph"]) {
       expect(root.stdout).toContain(`${verb} <`)
     }
+    expect(root.stdout).toContain("log [run]")
     const run = await tessera(["run", "--help"], { cwd })
     expect(run.stdout).toContain("EXAMPLES")
     expect(run.stdout).toContain("TESSERA_STORE")

@@ -166,6 +166,40 @@ const show = Command.make(
   )
 )
 
+const log = Command.make(
+  "log",
+  {
+    run: Args.text({ name: "run" }).pipe(
+      Args.withDescription("A run's id or how it starts, or last. All runs where it is left out."),
+      Args.optional
+    ),
+    follow: Options.boolean("follow").pipe(
+      Options.withAlias("f"),
+      Options.withDescription("Go on with what the run tells until it ends. Default run: the last.")
+    ),
+    limit: Options.integer("limit").pipe(
+      Options.withAlias("n"),
+      Options.withPseudoName("n"),
+      Options.withDescription("Runs to list. Default: 20."),
+      Options.withDefault(20)
+    ),
+    ...common
+  },
+  (args) =>
+    Effect.flatMap(
+      lazy(() => import("./verbs/log.js")),
+      ({ log }) => log({ ...args, run: Option.getOrUndefined(args.run) })
+    )
+).pipe(
+  Command.withDescription(
+    help("Lists the runs of a store, newest first, or tells what one of them did.", [
+      ["log", "When each run started, how long it took and how it ended."],
+      ["log last", "The events of the last run."],
+      ["log 01M8 --follow", "Those of a run that is under way, as they come."]
+    ])
+  )
+)
+
 const graph = Command.make(
   "graph",
   {
@@ -215,6 +249,7 @@ export const tessera = Command.make("tessera").pipe(
         HelpDoc.p("plan <pipeline>: what would run, what is cached, and why"),
         HelpDoc.p("explain <pipeline> <node>: what differs from the node's last execution"),
         HelpDoc.p("show <artifact>: the schema, statistics and first rows of a result"),
+        HelpDoc.p("log [run]: the runs of a store, or what one of them did"),
         HelpDoc.p("graph <pipeline>: draws it, as Mermaid text or SVG")
       ]),
       HelpDoc.p("tessera <verb> --help tells more, with examples."),
@@ -223,7 +258,7 @@ export const tessera = Command.make("tessera").pipe(
       )
     ])
   ),
-  Command.withSubcommands([run, plan, explain, show, graph])
+  Command.withSubcommands([run, plan, explain, show, log, graph])
 )
 
 const usages: Readonly<Record<string, Usage.Usage>> = {
@@ -231,6 +266,7 @@ const usages: Readonly<Record<string, Usage.Usage>> = {
   plan: Command.getUsage(plan),
   explain: Command.getUsage(explain),
   show: Command.getUsage(show),
+  log: Command.getUsage(log),
   graph: Command.getUsage(graph)
 }
 

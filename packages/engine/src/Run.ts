@@ -130,6 +130,7 @@ const runNode = <E>(run: Progress<E>, prepared: PreparedNode): Effect.Effect<voi
       const outputs = yield* adopted
       for (const { digest } of Object.values(outputs)) {
         yield* run.journal.tell({ _tag: "TaskCached", node: name, key: digest, outputs })
+        run.count.cached++
       }
       run.outcomes.set(node, { _tag: "One", outputs })
       return

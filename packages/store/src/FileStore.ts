@@ -204,6 +204,7 @@ const make = ({ root }: Options) =>
       appendEvent: log.append,
       runs: Effect.zipRight(log.flush, Logs.runs(layout)),
       events: (run) => Stream.unwrap(Effect.as(log.flush, Logs.events(layout, run))),
+      follow: (run) => Logs.follow(layout, run),
       blobPath: blobs.locate
     })
   })

@@ -81,8 +81,36 @@ const parse = (line: string): Chunk.Chunk<unknown> => {
   }
 }
 
-export const events = (layout: Layout, run: string): Stream.Stream<unknown, StoreError> =>
-  Stream.fromEffect(attempt(layout.run(run), () => fs.readFile(layout.run(run), "utf8"))).pipe(
+/** The values of texts of whole lines. */
+const lines = <E>(texts: Stream.Stream<string, E>): Stream.Stream<unknown, E> =>
+  texts.pipe(
     Stream.flatMap((text) => Stream.fromIterable(text.split("\n").filter((line) => line !== ""))),
     Stream.mapChunks(Chunk.flatMap(parse))
   )
+
+export const events = (layout: Layout, run: string): Stream.Stream<unknown, StoreError> =>
+  lines(Stream.fromEffect(attempt(layout.run(run), () => fs.readFile(layout.run(run), "utf8"))))
+
+/** How long a follower waits before it looks again. */
+const LOOK = Duration.millis(200)
+
+/** The events of a run, and then those that are still to come; it never ends by itself. */
+export const follow = (layout: Layout, run: string): Stream.Stream<unknown, StoreError> =>
+  Stream.suspend(() => {
+    let offset = 0
+    const more = attempt(layout.run(run), async () => {
+      const file = await fs.open(layout.run(run), "r")
+      try {
+        const { size } = await file.stat()
+        const bytes = Buffer.alloc(Math.max(0, size - offset))
+        await file.read(bytes, 0, bytes.length, offset)
+        // The last line may not be whole yet.
+        const whole = bytes.subarray(0, bytes.lastIndexOf("\n") + 1)
+        offset += whole.length
+        return whole.toString("utf8")
+      } finally {
+        await file.close()
+      }
+    })
+    return lines(Stream.repeatEffectWithSchedule(more, Schedule.spaced(LOOK)))
+  })

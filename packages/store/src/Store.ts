@@ -81,6 +81,8 @@ export class Store extends Context.Tag("@tessera/store/Store")<
     readonly runs: Effect.Effect<ReadonlyArray<string>, StoreError>
     /** The events of a run, in order; a torn last line is left out. */
     readonly events: (run: string) => Stream.Stream<unknown, StoreError>
+    /** The events of a run, and then those that are still to come, whoever appends them; it never ends by itself. */
+    readonly follow: (run: string) => Stream.Stream<unknown, StoreError>
     /** A plain file path of a blob, to look at. */
     readonly blobPath: (digest: string) => Effect.Effect<string, StoreError>
   }

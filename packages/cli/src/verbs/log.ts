@@ -1,0 +1,95 @@
+/**
+ * `tessera log`: the runs of a store, or what one of them told.
+ */
+import { Logbook, type RunEvent } from "@tessera/engine"
+import { Chunk, Effect, Option, Stream } from "effect"
+import { CliError } from "../Failure.js"
+import * as Format from "../Format.js"
+import * as Output from "../Output.js"
+import { storeLayer } from "../StoreLayer.js"
+
+export interface LogArgs {
+  /** A run's id or its start, or `last`; all runs where it is left out. */
+  readonly run: string | undefined
+  readonly follow: boolean
+  readonly limit: number
+  readonly store: string
+  readonly json: boolean
+}
+
+const time = (at: string): string => at.replace(/^.*T|\..*$/g, "")
+const moment = (at: string): string => at.replace("T", " ").replace(/\..*$/, "")
+
+const outcomeText = (outcome: Logbook.RunSummary["outcome"]): string => {
+  const { good, bad, warn } = Output.style
+  return outcome === "succeeded" ? good(outcome) : outcome === "failed" ? bad(outcome) : warn(outcome)
+}
+
+const table = (all: ReadonlyArray<Logbook.RunSummary>): string =>
+  Format.columns([
+    { title: "run", cells: all.map(({ run }) => run) },
+    { title: "pipeline", cells: all.map(({ pipeline }) => pipeline) },
+    { title: "started", cells: all.map(({ startedAt }) => moment(startedAt)) },
+    {
+      title: "took",
+      align: "right",
+      cells: all.map(({ millis }) => (millis === undefined ? "" : Format.duration(millis)))
+    },
+    { title: "executed", align: "right", cells: all.map(({ executed }) => String(executed)) },
+    { title: "cached", align: "right", cells: all.map(({ cached }) => String(cached)) },
+    { title: "outcome", cells: all.map(({ outcome }) => outcomeText(outcome)) }
+  ])
+
+const said = (event: RunEvent): string => {
+  const { good, bad, dim, warn, bold } = Output.style
+  const at =
+    "node" in event && event.node !== undefined
+      ? `${event.node}${"shard" in event && event.shard !== undefined ? `[${event.shard}]` : ""}`
+      : ""
+  switch (event._tag) {
+    case "RunStarted":
+      return bold(`run ${event.run} of ${event.pipeline}, ${event.nodes.length} nodes`)
+    case "NodeSharded":
+      return dim(`  ${at}  ${event.shards.length} shards`)
+    case "TaskCached":
+      return `${dim("=")} ${at}  ${dim(`cached, ${Format.digest(event.key)}`)}`
+    case "TaskStarted":
+      return `> ${at}  ${dim(event.reason)}`
+    case "TaskProgress":
+      return dim(`  ${at}  ${event.done} ${event.unit}`)
+    case "TaskCommitted":
+      return `${good("✓")} ${at}  ${dim(`${Format.duration(event.millis)}, ${Format.digest(event.key)}`)}`
+    case "TaskFailed":
+      return `${bad("✗")} ${at}  ${event.error}`
+    case "Warning":
+      return `${warn("!")} ${at === "" ? "" : `${at}  `}${event.detail}`
+    case "RunFinished":
+      return `${outcomeText(event.outcome)} after ${Format.duration(event.millis)}`
+  }
+}
+
+const list = ({ limit, json }: LogArgs) =>
+  Effect.gen(function* () {
+    const all = Chunk.toReadonlyArray(yield* Stream.runCollect(Stream.take(Logbook.runs, limit)))
+    if (json) return yield* Output.json(all)
+    yield* Output.out(all.length === 0 ? "Nothing has run with this store yet." : table(all))
+  })
+
+export const log = (args: LogArgs) =>
+  Effect.gen(function* () {
+    if (args.run === undefined && !args.follow) return yield* list(args)
+    const start = args.run === undefined || args.run === "last" ? "" : args.run
+    const run = yield* Logbook.findRun(start)
+    if (Option.isNone(run)) {
+      return yield* new CliError({
+        reason: "Run",
+        where: args.run ?? "last",
+        detail: "there is no such run",
+        hint: "tessera log lists them."
+      })
+    }
+    const events = args.follow ? Logbook.follow(run.value) : Logbook.events(run.value)
+    yield* Stream.runForEach(events, (event) =>
+      Output.out(args.json ? JSON.stringify(event) : `${Output.style.dim(time(event.at))}  ${said(event)}`)
+    )
+  }).pipe(Effect.provide(storeLayer(args.store)))
