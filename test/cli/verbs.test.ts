@@ -198,7 +198,7 @@ describe("help", () => {
     for (const verb of ["run", "plan", "explain", "show", "graph"]) {
       expect(root.stdout).toContain(`${verb} <`)
     }
-    expect(root.stdout).toContain("log [run]")
+    for (const verb of ["log [run]", "gc", "pin", "verify"]) expect(root.stdout).toContain(`- ${verb}`)
     const run = await tessera(["run", "--help"], { cwd })
     expect(run.stdout).toContain("EXAMPLES")
     expect(run.stdout).toContain("TESSERA_STORE")

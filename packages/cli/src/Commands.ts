@@ -1,8 +1,10 @@
 /**
  * The command line: verbs, arguments and options. What a verb does is imported when it is asked for.
  */
-import { Args, Command, HelpDoc, Options, Span, Usage } from "@effect/cli"
-import { Config, Effect, Option } from "effect"
+import { Args, Command, HelpDoc, Options, Usage } from "@effect/cli"
+import { Effect, Option } from "effect"
+import { common, help, json, lazy, verbose } from "./CommandParts.js"
+import { gc, log, pin, show, verify } from "./StoreCommands.js"
 
 const pipeline = Args.text({ name: "pipeline" }).pipe(
   Args.withDescription("A TypeScript file whose default export is a pipeline.")
@@ -32,43 +34,7 @@ const target = Options.text("target").pipe(
   Options.repeated
 )
 
-const store = Options.text("store").pipe(
-  Options.withPseudoName("folder"),
-  Options.withDescription(
-    "Where results are kept. Default: .tessera in the current folder, or TESSERA_STORE."
-  ),
-  Options.withFallbackConfig(Config.nonEmptyString("TESSERA_STORE")),
-  Options.withDefault(".tessera")
-)
-
-const json = Options.boolean("json").pipe(
-  Options.withDescription("Write JSON to stdout: a line per event for run, one document for the other verbs.")
-)
-
-const verbose = Options.boolean("verbose").pipe(
-  Options.withDescription("When something fails, show where in the code. Also: TESSERA_DEBUG=1.")
-)
-
-const common = { store, json, verbose }
 const graphOptions = { param, set, target }
-
-/** A description, then examples. */
-const help = (
-  description: string,
-  examples: ReadonlyArray<readonly [command: string, what: string]>
-): HelpDoc.HelpDoc =>
-  HelpDoc.blocks([
-    HelpDoc.p(description),
-    HelpDoc.h1("EXAMPLES"),
-    HelpDoc.descriptionList(
-      examples.map(
-        ([command, what]) =>
-          [Span.code(`tessera ${command}`), HelpDoc.p(what)] as [Span.Span, HelpDoc.HelpDoc]
-      ) as [[Span.Span, HelpDoc.HelpDoc], ...Array<[Span.Span, HelpDoc.HelpDoc]>]
-    )
-  ])
-
-const lazy = <M>(module: () => Promise<M>) => Effect.promise(module)
 
 const run = Command.make(
   "run",
@@ -135,71 +101,6 @@ const explain = Command.make(
   )
 )
 
-const show = Command.make(
-  "show",
-  {
-    artifact: Args.text({ name: "artifact" }).pipe(
-      Args.withDescription(
-        "A target or node.port of the last run (node.port[shard] for one shard), or the first digits of a digest."
-      )
-    ),
-    rows: Options.integer("rows").pipe(
-      Options.withAlias("n"),
-      Options.withPseudoName("n"),
-      Options.withDescription("Rows of a table to show. Default: 10."),
-      Options.withDefault(10)
-    ),
-    ...common
-  },
-  (args) =>
-    Effect.flatMap(
-      lazy(() => import("./verbs/show.js")),
-      ({ show }) => show(args)
-    )
-).pipe(
-  Command.withDescription(
-    help("Shows an artifact: a table's schema, statistics and first rows; a document; the files of a tree.", [
-      ["show measurements", "A target of the last run."],
-      ["show profile.influence", "An output of a node of the last run."],
-      ["show 3f9a12c0 --rows 50", "By digest."]
-    ])
-  )
-)
-
-const log = Command.make(
-  "log",
-  {
-    run: Args.text({ name: "run" }).pipe(
-      Args.withDescription("A run's id or how it starts, or last. All runs where it is left out."),
-      Args.optional
-    ),
-    follow: Options.boolean("follow").pipe(
-      Options.withAlias("f"),
-      Options.withDescription("Go on with what the run tells until it ends. Default run: the last.")
-    ),
-    limit: Options.integer("limit").pipe(
-      Options.withAlias("n"),
-      Options.withPseudoName("n"),
-      Options.withDescription("Runs to list. Default: 20."),
-      Options.withDefault(20)
-    ),
-    ...common
-  },
-  (args) =>
-    Effect.flatMap(
-      lazy(() => import("./verbs/log.js")),
-      ({ log }) => log({ ...args, run: Option.getOrUndefined(args.run) })
-    )
-).pipe(
-  Command.withDescription(
-    help("Lists the runs of a store, newest first, or tells what one of them did.", [
-      ["log", "When each run started, how long it took and how it ended."],
-      ["log last", "The events of the last run."],
-      ["log 01M8 --follow", "Those of a run that is under way, as they come."]
-    ])
-  )
-)
-
 const graph = Command.make(
   "graph",
   {
@@ -250,7 +151,10 @@ export const tessera = Command.make("tessera").pipe(
         HelpDoc.p("explain <pipeline> <node>: what differs from the node's last execution"),
         HelpDoc.p("show <artifact>: the schema, statistics and first rows of a result"),
         HelpDoc.p("log [run]: the runs of a store, or what one of them did"),
-        HelpDoc.p("graph <pipeline>: draws it, as Mermaid text or SVG")
+        HelpDoc.p("graph <pipeline>: draws it, as Mermaid text or SVG"),
+        HelpDoc.p("gc: what the store no longer needs, and its removal"),
+        HelpDoc.p("pin [name] [artifact]: artifacts that gc leaves alone"),
+        HelpDoc.p("verify: reads every blob of the store again")
       ]),
       HelpDoc.p("tessera <verb> --help tells more, with examples."),
       HelpDoc.p(
@@ -258,7 +162,7 @@ export const tessera = Command.make("tessera").pipe(
       )
     ])
   ),
-  Command.withSubcommands([run, plan, explain, show, log, graph])
+  Command.withSubcommands([run, plan, explain, show, log, graph, gc, pin, verify])
 )
 
 const usages: Readonly<Record<string, Usage.Usage>> = {
@@ -267,7 +171,10 @@ const usages: Readonly<Record<string, Usage.Usage>> = {
   explain: Command.getUsage(explain),
   show: Command.getUsage(show),
   log: Command.getUsage(log),
-  graph: Command.getUsage(graph)
+  graph: Command.getUsage(graph),
+  gc: Command.getUsage(gc),
+  pin: Command.getUsage(pin),
+  verify: Command.getUsage(verify)
 }
 
 export const isVerb = (name: string): boolean => Object.hasOwn(usages, name)

@@ -1,5 +1,5 @@
 /**
- * From what a user calls an artifact (a target, `node.port`, a digest's first digits) to the artifact.
+ * From what a user calls an artifact (a pin, a target, `node.port`, a digest's first digits) to the artifact.
  */
 import { RunEvent } from "@tessera/engine"
 import { Artifact, Store, type StoreError } from "@tessera/store"
@@ -73,10 +73,14 @@ const notFound = (asked: string, detail: string, hint: string) =>
 
 const shown = (names: Iterable<string>) => [...names].filter((name) => !name.endsWith("]")).join(", ")
 
-/** Names are looked up in the last run that has them. */
+/** A pin, or a name in the last run that has it. */
 export const resolve = (asked: string): Effect.Effect<Found, StoreError | CliError, Store> =>
   Effect.gen(function* () {
     const store = yield* Store
+    const pin = (yield* store.maintenance.pins).find(({ name }) => name === asked)
+    if (pin !== undefined) {
+      return { name: asked, run: undefined, artifacts: [{ shard: undefined, artifact: pin.artifact }] }
+    }
     const runs = yield* store.runs
     let last: Names | undefined
     for (const run of runs) {

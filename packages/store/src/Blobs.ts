@@ -131,15 +131,25 @@ export const make = (layout: Layout): Blobs => {
       })
     })
 
+  /** Young again: whoever collects garbage must not take what is about to be named. */
+  const touch = (digest: string): Effect.Effect<void> =>
+    Effect.ignore(
+      attempt(layout.blob(digest), async () => {
+        const now = new Date()
+        await fs.utimes(layout.blob(digest), now, now)
+      })
+    )
+
   /** A blob that is there already may be damaged: then it makes way for the one at hand. */
   const put = (digest: string, write: Effect.Effect<Written, StoreError>): Effect.Effect<void, StoreError> =>
     Effect.flatMap(write, (written) =>
       written === "written"
         ? Effect.void
-        : Effect.catchIf(
-            verify(digest),
-            ({ reason }) => reason === "Corrupt",
-            () => Effect.asVoid(write)
+        : Effect.zipRight(touch(digest), verify(digest)).pipe(
+            Effect.catchIf(
+              ({ reason }) => reason === "Corrupt" || reason === "NotFound",
+              () => Effect.asVoid(write)
+            )
           )
     )
 

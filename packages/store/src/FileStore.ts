@@ -20,6 +20,7 @@ import { attempt, errorCode, uniqueName, writeAtomically } from "./Files.js"
 import * as Layout from "./Layout.js"
 import * as Leases from "./Leases.js"
 import * as Logs from "./Logs.js"
+import * as Maintenance from "./Maintenance.js"
 import { Store } from "./Store.js"
 import * as Tables from "./Tables.js"
 import * as Trees from "./Trees.js"
@@ -205,7 +206,8 @@ const make = ({ root }: Options) =>
       runs: Effect.zipRight(log.flush, Logs.runs(layout)),
       events: (run) => Stream.unwrap(Effect.as(log.flush, Logs.events(layout, run))),
       follow: (run) => Logs.follow(layout, run),
-      blobPath: blobs.locate
+      blobPath: blobs.locate,
+      maintenance: Maintenance.make(layout, blobs)
     })
   })
 

@@ -11,6 +11,9 @@ export interface Layout {
   readonly run: (id: string) => string
   readonly tree: (digest: string) => string
   readonly external: (digest: string) => string
+  readonly pin: (name: string) => string
+  readonly blobs: string
+  readonly pins: string
   readonly actions: string
   readonly runs: string
   readonly leases: string
@@ -34,6 +37,9 @@ export const layout = (root: string): Layout => {
     run: (id) => join(root, "runs", `${id}.jsonl`),
     tree: (digest) => sharded("trees", digest),
     external: (digest) => sharded("external", digest, ".json"),
+    pin: (name) => join(root, "pins", `${name}.json`),
+    blobs: join(root, "blobs"),
+    pins: join(root, "pins"),
     actions: join(root, "actions"),
     runs: join(root, "runs"),
     leases: join(root, "leases"),

@@ -7,6 +7,7 @@ import { Context, type Effect, type Option, type Scope, type Stream } from "effe
 import type { ArtifactError } from "@tessera/core"
 import type { Action, Artifact } from "./Action.js"
 import type { StoreError } from "./Errors.js"
+import type { Maintenance } from "./Maintenance.js"
 
 /** The right to compute one key; heartbeats until its scope closes. */
 export interface Lease {
@@ -85,5 +86,6 @@ export class Store extends Context.Tag("@tessera/store/Store")<
     readonly follow: (run: string) => Stream.Stream<unknown, StoreError>
     /** A plain file path of a blob, to look at. */
     readonly blobPath: (digest: string) => Effect.Effect<string, StoreError>
+    readonly maintenance: Maintenance
   }
 >() {}
