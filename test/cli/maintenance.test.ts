@@ -48,7 +48,7 @@ describe("tessera gc", () => {
     expect(gone.blobs.length).toBeGreaterThan(0)
     expect(await counts(cwd, "--param", "count=6", "--param", "title=New")).toBe("0 executed, 4 cached")
     expect((await tessera(["show", "report", "--json"], { cwd })).stdout).toContain(
-      String((JSON.parse(first.stdout) as { readonly digest: string }).digest)
+      (JSON.parse(first.stdout) as { readonly digest: string }).digest
     )
     expect((await tessera(["verify"], { cwd })).code).toBe(0)
     // Both runs' numbers begin alike, but no result of the first run is left.
