@@ -4,7 +4,7 @@
 import { Args, Command, HelpDoc, Options, Usage } from "@effect/cli"
 import { Effect, Option } from "effect"
 import { common, help, json, lazy, verbose } from "./CommandParts.js"
-import { gc, log, pin, show, verify } from "./StoreCommands.js"
+import { diff, gc, log, pin, show, verify } from "./StoreCommands.js"
 
 const pipeline = Args.text({ name: "pipeline" }).pipe(
   Args.withDescription("A TypeScript file whose default export is a pipeline.")
@@ -151,6 +151,7 @@ export const tessera = Command.make("tessera").pipe(
         HelpDoc.p("explain <pipeline> <node>: what differs from the node's last execution"),
         HelpDoc.p("show <artifact>: the schema, statistics and first rows of a result"),
         HelpDoc.p("log [run]: the runs of a store, or what one of them did"),
+        HelpDoc.p("diff <before> <after>: two runs side by side"),
         HelpDoc.p("graph <pipeline>: draws it, as Mermaid text or SVG"),
         HelpDoc.p("gc: what the store no longer needs, and its removal"),
         HelpDoc.p("pin [name] [artifact]: artifacts that gc leaves alone"),
@@ -162,7 +163,7 @@ export const tessera = Command.make("tessera").pipe(
       )
     ])
   ),
-  Command.withSubcommands([run, plan, explain, show, log, graph, gc, pin, verify])
+  Command.withSubcommands([run, plan, explain, show, log, diff, graph, gc, pin, verify])
 )
 
 const usages: Readonly<Record<string, Usage.Usage>> = {
@@ -171,6 +172,7 @@ const usages: Readonly<Record<string, Usage.Usage>> = {
   explain: Command.getUsage(explain),
   show: Command.getUsage(show),
   log: Command.getUsage(log),
+  diff: Command.getUsage(diff),
   graph: Command.getUsage(graph),
   gc: Command.getUsage(gc),
   pin: Command.getUsage(pin),

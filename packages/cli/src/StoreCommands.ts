@@ -70,6 +70,26 @@ export const log = Command.make(
   )
 )
 
+const runArg = (name: string) =>
+  Args.text({ name }).pipe(Args.withDescription("A run's id or how it starts, or last."))
+
+export const diff = Command.make(
+  "diff",
+  { before: runArg("before"), after: runArg("after"), ...common },
+  (args) =>
+    Effect.flatMap(
+      lazy(() => import("./verbs/diff.js")),
+      ({ diff }) => diff(args)
+    )
+).pipe(
+  Command.withDescription(
+    help("Compares two runs: parameters, keys and why they differ, results, times, and what was measured.", [
+      ["diff 01M87A 01M87B", "The earlier one first."],
+      ["diff 01M87A last --json", "All rows of the measurements too."]
+    ])
+  )
+)
+
 export const gc = Command.make(
   "gc",
   {

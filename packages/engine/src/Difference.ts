@@ -33,6 +33,10 @@ const params = (before: Json | undefined, after: Json | undefined, path: string)
       )
     : [`param${path === "" ? "s" : ` ${path}`} ${short(before)} → ${short(after)}`]
 
+/** What differs in two sets of parameters; empty where they are equal. */
+export const changedParams = (before: Json, after: Json): ReadonlyArray<string> =>
+  equalJson(before, after) ? [] : params(before, after, "")
+
 const code = (before: CodeRecord | undefined, after: CodeRecord | undefined): string => {
   if (before === undefined || after === undefined) return "code changed"
   const files = changes(before.files, after.files, equal).map(([name]) => name)
@@ -54,7 +58,7 @@ export const differences = (before: Manifest, after: Manifest, codes: Codes): Re
   ...(before.stage === after.stage ? [] : [`stage ${before.stage} → ${after.stage}`]),
   ...(before.version === after.version ? [] : [`version ${before.version} → ${after.version}`]),
   ...(before.code === after.code ? [] : [code(codes.before, codes.after)]),
-  ...(equalJson(before.params, after.params) ? [] : params(before.params, after.params, "")),
+  ...changedParams(before.params, after.params),
   ...changes(before.inputs, after.inputs, (a, b) => a[0] === b[0] && a[1] === b[1]).map(([port, a, b]) =>
     a === undefined
       ? `input ${port} is new`

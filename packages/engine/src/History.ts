@@ -70,6 +70,21 @@ const read = (run: string, events: Iterable<unknown>): Log => {
   return log
 }
 
+/** The files behind a code digest, where some run remembered them. They only add names to a message. */
+export const recorded = (digest: string): Effect.Effect<Code.CodeRecord | undefined, never, Store> =>
+  Effect.gen(function* () {
+    const store = yield* Store
+    const { key } = yield* internal("code", {}, { digest }, CodeDocument.id)
+    const action = yield* store.getAction(key)
+    const artifact = Option.getOrUndefined(action)?.outputs["code"]
+    if (artifact === undefined) return undefined
+    const reader = yield* store.open(CodeDocument, artifact)
+    return yield* reader.value
+  }).pipe(
+    Effect.scoped,
+    Effect.orElseSucceed(() => undefined)
+  )
+
 /** @param current the run that asks, whose own log does not count. */
 export const make = (pipeline: string, current?: string): Effect.Effect<History, never, Store> =>
   Effect.gen(function* () {
@@ -116,20 +131,6 @@ export const make = (pipeline: string, current?: string): Effect.Effect<History,
         }
       })
 
-    const codeRecord = (digest: string): Effect.Effect<Code.CodeRecord | undefined> =>
-      Effect.gen(function* () {
-        const { key } = yield* internal("code", {}, { digest }, CodeDocument.id)
-        const action = yield* store.getAction(key)
-        const artifact = Option.getOrUndefined(action)?.outputs["code"]
-        if (artifact === undefined) return undefined
-        const reader = yield* store.open(CodeDocument, artifact)
-        return yield* reader.value
-      }).pipe(
-        Effect.scoped,
-        // It only adds the names of files to a message.
-        Effect.orElseSucceed(() => undefined)
-      )
-
     return {
       why: ({ node, shard }, { key, manifest, code }) =>
         Effect.gen(function* () {
@@ -156,7 +157,10 @@ export const make = (pipeline: string, current?: string): Effect.Effect<History,
           }
           const previous = Option.some({ ...result, manifest: before.value })
           const changed = differences(before.value, manifest, {
-            before: before.value.code === manifest.code ? undefined : yield* codeRecord(before.value.code),
+            before:
+              before.value.code === manifest.code
+                ? undefined
+                : yield* Effect.provideService(recorded(before.value.code), Store, store),
             after:
               before.value.code === manifest.code
                 ? undefined

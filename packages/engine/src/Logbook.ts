@@ -44,7 +44,8 @@ const step = (summary: RunSummary, event: RunEvent): RunSummary => {
   }
 }
 
-const summarise = (run: string): Effect.Effect<RunSummary, StoreError, Store> =>
+/** One run in short. */
+export const summary = (run: string): Effect.Effect<RunSummary, StoreError, Store> =>
   Effect.flatMap(Store, (store) =>
     Stream.runFold(
       known(store.events(run)),
@@ -67,7 +68,7 @@ const summarise = (run: string): Effect.Effect<RunSummary, StoreError, Store> =>
 export const runs: Stream.Stream<RunSummary, StoreError, Store> = Stream.unwrap(
   Effect.map(
     Effect.flatMap(Store, (store) => store.runs),
-    (all) => Stream.mapEffect(Stream.fromIterable(all), summarise)
+    (all) => Stream.mapEffect(Stream.fromIterable(all), summary)
   )
 )
 
