@@ -101,6 +101,37 @@ const explain = Command.make(
   )
 )
 
+const accept = Command.make(
+  "accept",
+  {
+    pipeline,
+    node: Args.text({ name: "node" }).pipe(Args.withDescription("A node, as tessera plan names it.")),
+    why: Options.text("why").pipe(
+      Options.withPseudoName("text"),
+      Options.withDescription("Why the edit changes no result. It is kept with the results.")
+    ),
+    by: Options.text("by").pipe(
+      Options.withPseudoName("name"),
+      Options.withDescription("Who says so. Default: the user of this process."),
+      Options.optional
+    ),
+    ...graphOptions,
+    ...common
+  },
+  (args) =>
+    Effect.flatMap(
+      lazy(() => import("./verbs/accept.js")),
+      ({ accept }) => accept({ ...args, by: Option.getOrUndefined(args.by) })
+    )
+).pipe(
+  Command.withDescription(
+    help(
+      "Takes a node's results from before an edit of its code for those after it. Refuses any other difference.",
+      [['accept moa.ts profile-item --why "only renamed a variable"', "The next run finds it cached."]]
+    )
+  )
+)
+
 const graph = Command.make(
   "graph",
   {
@@ -149,6 +180,7 @@ export const tessera = Command.make("tessera").pipe(
         HelpDoc.p("run <pipeline>: computes its targets; what is already computed is taken from the store"),
         HelpDoc.p("plan <pipeline>: what would run, what is cached, and why"),
         HelpDoc.p("explain <pipeline> <node>: what differs from the node's last execution"),
+        HelpDoc.p("accept <pipeline> <node>: keeps its results in spite of an edit of its code"),
         HelpDoc.p("show <artifact>: the schema, statistics and first rows of a result"),
         HelpDoc.p("log [run]: the runs of a store, or what one of them did"),
         HelpDoc.p("diff <before> <after>: two runs side by side"),
@@ -163,13 +195,14 @@ export const tessera = Command.make("tessera").pipe(
       )
     ])
   ),
-  Command.withSubcommands([run, plan, explain, show, log, diff, graph, gc, pin, verify])
+  Command.withSubcommands([run, plan, explain, accept, show, log, diff, graph, gc, pin, verify])
 )
 
 const usages: Readonly<Record<string, Usage.Usage>> = {
   run: Command.getUsage(run),
   plan: Command.getUsage(plan),
   explain: Command.getUsage(explain),
+  accept: Command.getUsage(accept),
   show: Command.getUsage(show),
   log: Command.getUsage(log),
   diff: Command.getUsage(diff),

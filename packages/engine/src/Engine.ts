@@ -2,7 +2,7 @@
  * What the engine is asked and what it answers: options, results, plans, explanations.
  */
 import type { Manifest } from "@tessera/core"
-import type { Artifact } from "@tessera/store"
+import type { Action, Artifact } from "@tessera/store"
 import type { Effect } from "effect"
 import type { RunEvent } from "./Events.js"
 
@@ -48,6 +48,8 @@ export interface Explanation {
   readonly manifest: Manifest
   readonly key: string
   readonly cached: boolean
+  /** Where the cached result was not computed with this code: who vouched for it, and why. */
+  readonly accepted?: NonNullable<Action["accepted"]>
   /** The manifest of the last execution of this node path, if there was one, and what differs, in words. */
   readonly previous?: { readonly key: string; readonly run: string; readonly manifest: Manifest }
   readonly differences: ReadonlyArray<string>

@@ -27,9 +27,10 @@ export class StageFailed<E = unknown> extends Data.TaggedError("StageFailed")<{
  * - `Output`: a stage returned something else than its output ports say.
  * - `Defect`: a stage threw instead of failing: a bug in it.
  * - `Unknown`: an input of the node to explain is not computed yet.
+ * - `Refused`: what should be accepted is more than an edit of code.
  */
 export class EngineError extends Data.TaggedError("EngineError")<{
-  readonly reason: "Code" | "Shards" | "Output" | "Defect" | "Unknown"
+  readonly reason: "Code" | "Shards" | "Output" | "Defect" | "Unknown" | "Refused"
   readonly where: string
   readonly detail: string
   readonly cause?: unknown

@@ -16,13 +16,13 @@ import { jobs, view, type Outcome, type Value } from "./Views.js"
 import { GraphError } from "@tessera/core"
 
 /** One execution, and its stored result where there is one. */
-interface Task {
+export interface Task {
   readonly shard?: string
   readonly keyed: Keys.Keyed
   readonly action: Option.Option<Action>
 }
 
-interface Surveyed {
+export interface Surveyed {
   readonly prepared: PreparedNode
   /** Producers whose results are not there, so that nothing can be keyed yet. */
   readonly waitsFor: ReadonlyArray<string>
@@ -31,7 +31,7 @@ interface Surveyed {
   readonly adopted?: Keys.Inputs
 }
 
-interface Survey {
+export interface Survey {
   readonly pipeline: string
   readonly nodes: ReadonlyArray<Surveyed>
 }
@@ -88,7 +88,8 @@ const outcomeOf = ({ prepared, waitsFor, tasks, adopted }: Surveyed): Outcome | 
     : { _tag: "One", outputs: only.outputs }
 }
 
-const survey = <T extends Targets, E, R, A>(
+/** Every node with its executions, found without running any. */
+export const survey = <T extends Targets, E, R, A>(
   pipeline: Pipeline<T, E, R>,
   options: RunOptions,
   use: (survey: Survey) => Effect.Effect<A, RunError<E>, Store>
@@ -202,12 +203,14 @@ export const explain = <T extends Targets, E, R>(
       const shard = task.shard === undefined ? {} : { shard: task.shard }
       const why = yield* history.why({ node: name, ...shard }, task.keyed)
       const cached = Option.isSome(task.action)
+      const accepted = Option.getOrUndefined(task.action)?.accepted
       return {
         node: name,
         ...shard,
         manifest: task.keyed.manifest,
         key: task.keyed.key,
         cached,
+        ...(accepted === undefined ? {} : { accepted }),
         ...(Option.isSome(why.previous) ? { previous: why.previous.value } : {}),
         differences: why.differences,
         reason: cached ? "cached" : why.reason

@@ -1,4 +1,5 @@
 /** @module Plans and runs pipelines. */
+export { accept, type Acceptance, type Accepted } from "./Accept.js"
 export { compare, type ComparedNode, type Comparison } from "./Compare.js"
 export { type Collection, garbage, type Keep } from "./Collect.js"
 export * from "./Engine.js"

@@ -25,7 +25,11 @@ export const Action = Schema.Struct({
   run: Schema.String,
   node: Schema.String,
   startedAt: Schema.String,
-  millis: Schema.Number
+  millis: Schema.Number,
+  /** Not computed under this key: somebody vouched that the code of `from` and of this key do the same. */
+  accepted: Schema.optional(
+    Schema.Struct({ by: Schema.String, why: Schema.String, at: Schema.String, from: Schema.String })
+  )
 }).annotations({ identifier: "Action" })
 export type Action = typeof Action.Type
 

@@ -14,7 +14,9 @@ export interface ExplainArgs extends PipelineArgs {
   readonly json: boolean
 }
 
-const verdict = ({ cached, previous, differences }: Explanation): string => {
+const verdict = ({ cached, accepted, previous, differences }: Explanation): string => {
+  if (accepted !== undefined)
+    return `cached: accepted by ${accepted.by} on ${accepted.at.slice(0, 10)}: ${accepted.why}`
   if (cached) return "cached: it would not run"
   if (previous === undefined) return "would run: it has never run"
   return differences.length === 0 ? "would run: its result is no longer in the store" : "would run:"
