@@ -19,7 +19,7 @@ attention = "eager" if task == "influence" else "sdpa"
 model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation=attention).eval()
 config = model.config
 ids = torch.tensor([[(i * 7919) % config.vocab_size for i in range(length)]])
-NEW = 64
+NEW = 256
 BLOCK = 16
 
 
