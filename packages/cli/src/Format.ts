@@ -84,6 +84,9 @@ export const duration = (millis: number): string => {
   return `${Math.floor(whole / 3600)}h ${two(Math.floor((whole % 3600) / 60))}m`
 }
 
+/** `2026-11-24 17:16:07`, of an ISO time. */
+export const moment = (at: string): string => at.replace("T", " ").replace(/\..*$/, "")
+
 /** `sha256:` and the first twelve digits: enough for `tessera show`. */
 export const digest = (text: string): string => text.replace(/^(sha256:)?([0-9a-f]{12})[0-9a-f]*$/, "$1$2")
 

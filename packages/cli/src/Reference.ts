@@ -1,7 +1,7 @@
 /**
  * From what a user calls an artifact (a pin, a target, `node.port`, a digest's first digits) to the artifact.
  */
-import { RunEvent } from "@tessera/engine"
+import { Logbook, RunEvent } from "@tessera/engine"
 import { Artifact, Store, type StoreError } from "@tessera/store"
 import { Effect, Option, Schema, Stream } from "effect"
 import { CliError } from "./Failure.js"
@@ -110,3 +110,19 @@ export const resolve = (asked: string): Effect.Effect<Found, StoreError | CliErr
         : `The last run has: ${shown(last.byName.keys())}.`
     )
   })
+
+/** The run of an id or its start, or the newest one for `last`. */
+export const resolveRun = (asked: string): Effect.Effect<string, StoreError | CliError, Store> =>
+  Effect.flatMap(
+    Logbook.findRun(asked === "last" ? "" : asked),
+    Option.match({
+      onNone: () =>
+        new CliError({
+          reason: "Run",
+          where: asked,
+          detail: "there is no such run",
+          hint: "tessera log lists them."
+        }),
+      onSome: Effect.succeed
+    })
+  )

@@ -5,9 +5,9 @@
 import { CalibrationSet, Candidates, Model } from "@tessera/attention"
 import { type Row, stage } from "@tessera/core"
 import { ModelRuntime } from "@tessera/runtime"
-import { Effect, Schema, Stream } from "effect"
+import { Effect, Stream } from "effect"
 import { ValidatorError } from "./Errors.js"
-import { ItemMeasurement, measurePlans, plansOf, type Sequence } from "./Measure.js"
+import { ItemMeasurement, MeasureParams, measurePlans, plansOf, type Sequence } from "./Measure.js"
 
 const sequenceOf = ({
   item,
@@ -31,10 +31,7 @@ export const evaluateAnswer = stage("evaluate-answer", {
   description: "Measures the loss of a held-out answer under every plan",
   inputs: { model: Model, heldOut: CalibrationSet, candidates: Candidates },
   outputs: { items: ItemMeasurement },
-  params: Schema.Struct({
-    /** Measure the dense model too, as plan `dense`. */
-    dense: Schema.optionalWith(Schema.Boolean, { default: () => true })
-  }),
+  params: MeasureParams,
   reproducible: "device",
   resources: { cpu: 2 },
   fingerprint: Effect.flatMap(ModelRuntime, (runtime) => runtime.fingerprint),

@@ -4,9 +4,9 @@
 import { Candidates, EvaluationSet, Model } from "@tessera/attention"
 import { type Row, stage } from "@tessera/core"
 import { type LoadedModel, ModelRuntime } from "@tessera/runtime"
-import { Effect, Schema, Stream } from "effect"
+import { Effect, Stream } from "effect"
 import { ValidatorError } from "./Errors.js"
-import { ItemMeasurement, measurePlans, plansOf, type Sequence } from "./Measure.js"
+import { ItemMeasurement, MeasureParams, measurePlans, plansOf, type Sequence } from "./Measure.js"
 
 const tokenize = (
   { tokenizer, config }: LoadedModel,
@@ -25,11 +25,6 @@ const tokenize = (
   return Effect.succeed({ item, task, length, depth, all, answer: all.length - start })
 }
 
-const EvaluateParams = Schema.Struct({
-  /** Measure the dense model too, as plan `dense`. */
-  dense: Schema.optionalWith(Schema.Boolean, { default: () => true })
-})
-
 /** Meant for `evaluateRecord.each` over the evaluation set sharded by `record`. */
 export const evaluateRecord = stage("evaluate-record", {
   version: "1",
@@ -37,7 +32,7 @@ export const evaluateRecord = stage("evaluate-record", {
   description: "Measures answer loss and exactness of every plan on one record",
   inputs: { model: Model, evaluation: EvaluationSet, candidates: Candidates },
   outputs: { items: ItemMeasurement },
-  params: EvaluateParams,
+  params: MeasureParams,
   reproducible: "device",
   resources: { cpu: 2 },
   fingerprint: Effect.flatMap(ModelRuntime, (runtime) => runtime.fingerprint),

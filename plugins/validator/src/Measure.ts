@@ -4,7 +4,7 @@
 import { type Candidate, density, kvBytes, type Plan } from "@tessera/attention"
 import { bool, float64, int32, type Row, table, type Task, utf8 } from "@tessera/core"
 import type { LoadedModel, ModelConfig, RuntimeError, Score } from "@tessera/runtime"
-import { Effect } from "effect"
+import { Effect, Schema } from "effect"
 import { ValidatorError } from "./Errors.js"
 
 /** One plan on one item. */
@@ -24,6 +24,12 @@ export const ItemMeasurement = table("ItemMeasurement/1", {
   density: float64
 })
 export type ItemMeasurement = Row<typeof ItemMeasurement>
+
+/** What the stages that measure plans are asked. */
+export const MeasureParams = Schema.Struct({
+  /** Measure the dense model too, as plan `dense`. */
+  dense: Schema.optionalWith(Schema.Boolean, { default: () => true })
+})
 
 /** An item as tokens, of which the last `answer` ones are measured. */
 export interface Sequence {

@@ -1,12 +1,12 @@
 /**
  * `tessera diff`: two runs side by side.
  */
-import { compare, type ComparedNode, type Comparison, Logbook } from "@tessera/engine"
-import { Effect, Option } from "effect"
+import { compare, type ComparedNode, type Comparison, type Logbook } from "@tessera/engine"
+import { Effect } from "effect"
 import * as ArtifactText from "../ArtifactText.js"
-import { CliError } from "../Failure.js"
 import * as Format from "../Format.js"
 import * as Output from "../Output.js"
+import { resolveRun } from "../Reference.js"
 import { storeLayer } from "../StoreLayer.js"
 import * as TableDiff from "../TableDiff.js"
 
@@ -19,21 +19,6 @@ export interface DiffArgs {
 }
 
 const ROWS = 60
-
-const find = (asked: string) =>
-  Effect.flatMap(
-    Logbook.findRun(asked === "last" ? "" : asked),
-    Option.match({
-      onNone: () =>
-        new CliError({
-          reason: "Run",
-          where: asked,
-          detail: "there is no such run",
-          hint: "tessera log lists them."
-        }),
-      onSome: Effect.succeed
-    })
-  )
 
 const took = ([before, after]: ComparedNode["millis"]): string => {
   const text = (millis: number | undefined) => (millis === undefined ? "cached" : Format.duration(millis))
@@ -50,7 +35,7 @@ const nodesText = (nodes: ReadonlyArray<ComparedNode>): string =>
   ])
 
 const runText = ({ run, pipeline, startedAt, outcome }: Logbook.RunSummary): string =>
-  `${run}  ${pipeline}  ${startedAt.replace("T", " ").replace(/\..*$/, "")}  ${outcome}`
+  `${run}  ${pipeline}  ${Format.moment(startedAt)}  ${outcome}`
 
 /** Targets that are tables of measurements. */
 const measured = ({ targets }: Comparison) =>
@@ -69,7 +54,7 @@ const measured = ({ targets }: Comparison) =>
 
 export const diff = (args: DiffArgs) =>
   Effect.gen(function* () {
-    const [before, after] = [yield* find(args.before), yield* find(args.after)]
+    const [before, after] = [yield* resolveRun(args.before), yield* resolveRun(args.after)]
     const compared = yield* compare(before, after)
     const tables = yield* measured(compared)
     if (args.json) return yield* Output.json({ ...compared, tables })

@@ -2,10 +2,10 @@
  * `tessera log`: the runs of a store, or what one of them told.
  */
 import { Logbook, type RunEvent } from "@tessera/engine"
-import { Chunk, Effect, Option, Stream } from "effect"
-import { CliError } from "../Failure.js"
+import { Chunk, Effect, Stream } from "effect"
 import * as Format from "../Format.js"
 import * as Output from "../Output.js"
+import { resolveRun } from "../Reference.js"
 import { storeLayer } from "../StoreLayer.js"
 
 export interface LogArgs {
@@ -18,7 +18,6 @@ export interface LogArgs {
 }
 
 const time = (at: string): string => at.replace(/^.*T|\..*$/g, "")
-const moment = (at: string): string => at.replace("T", " ").replace(/\..*$/, "")
 
 const outcomeText = (outcome: Logbook.RunSummary["outcome"]): string => {
   const { good, bad, warn } = Output.style
@@ -29,7 +28,7 @@ const table = (all: ReadonlyArray<Logbook.RunSummary>): string =>
   Format.columns([
     { title: "run", cells: all.map(({ run }) => run) },
     { title: "pipeline", cells: all.map(({ pipeline }) => pipeline) },
-    { title: "started", cells: all.map(({ startedAt }) => moment(startedAt)) },
+    { title: "started", cells: all.map(({ startedAt }) => Format.moment(startedAt)) },
     {
       title: "took",
       align: "right",
@@ -78,17 +77,8 @@ const list = ({ limit, json }: LogArgs) =>
 export const log = (args: LogArgs) =>
   Effect.gen(function* () {
     if (args.run === undefined && !args.follow) return yield* list(args)
-    const start = args.run === undefined || args.run === "last" ? "" : args.run
-    const run = yield* Logbook.findRun(start)
-    if (Option.isNone(run)) {
-      return yield* new CliError({
-        reason: "Run",
-        where: args.run ?? "last",
-        detail: "there is no such run",
-        hint: "tessera log lists them."
-      })
-    }
-    const events = args.follow ? Logbook.follow(run.value) : Logbook.events(run.value)
+    const run = yield* resolveRun(args.run ?? "last")
+    const events = args.follow ? Logbook.follow(run) : Logbook.events(run)
     yield* Stream.runForEach(events, (event) =>
       Output.out(args.json ? JSON.stringify(event) : `${Output.style.dim(time(event.at))}  ${said(event)}`)
     )

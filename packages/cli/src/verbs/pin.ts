@@ -1,8 +1,8 @@
 /**
  * `tessera pin`: artifacts that `tessera gc` leaves alone.
  */
-import { Store } from "@tessera/store"
-import { DateTime, Effect } from "effect"
+import { Pin, Store } from "@tessera/store"
+import { DateTime, Effect, Schema } from "effect"
 import { CliError } from "../Failure.js"
 import * as Format from "../Format.js"
 import * as Output from "../Output.js"
@@ -29,7 +29,7 @@ const list = (json: boolean) =>
         { title: "type", cells: pins.map(({ artifact }) => artifact.type) },
         { title: "size", align: "right", cells: pins.map(({ artifact }) => Format.bytes(artifact.size)) },
         { title: "digest", cells: pins.map(({ artifact }) => Format.digest(artifact.digest)) },
-        { title: "since", cells: pins.map(({ at }) => at.replace("T", " ").replace(/\..*$/, "")) }
+        { title: "since", cells: pins.map(({ at }) => Format.moment(at)) }
       ])
     )
   })
@@ -49,7 +49,7 @@ export const pin = (args: PinArgs) =>
     if (artifact === undefined) {
       return yield* wrong(name, "says nothing to pin", "Give an artifact too: tessera pin best kernels.")
     }
-    if (!/^[\w.-]{1,100}$/.test(name)) {
+    if (!Schema.is(Pin.fields.name)(name)) {
       return yield* wrong(
         name,
         "is not a name for a pin",
