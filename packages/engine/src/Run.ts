@@ -4,7 +4,7 @@
 import { availableParallelism } from "node:os"
 import type { ArtifactError, Graph, GraphError, Pipeline, Targets } from "@tessera/core"
 import { Store, type Artifact, type StoreError } from "@tessera/store"
-import { Cause, Clock, Effect, Option, Scope } from "effect"
+import { Cause, Clock, Effect, Option, Scope, Stream } from "effect"
 import { ulid } from "ulid"
 import { adopt } from "./Adopt.js"
 import type { RunOptions, RunResult } from "./Engine.js"
@@ -191,6 +191,11 @@ const attempt = <T extends Targets, E, R>(
   Effect.gen(function* () {
     const started = yield* Clock.currentTimeMillis
     const journal = yield* Journal.make(ulid(started), options.onEvent)
+    const heard = yield* Effect.flatMap(Store, (store) => Scope.extend(store.warnings, scope))
+    yield* Effect.forkIn(
+      Stream.runForEach(heard, (detail) => Effect.ignore(journal.tell({ _tag: "Warning", detail }))),
+      scope
+    )
     const services = yield* Services.make(pipeline, scope)
     const outcomes = new Map<Graph.Node, Outcome>()
     const run: Progress<E> = {

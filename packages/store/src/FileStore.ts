@@ -12,7 +12,7 @@ import {
   type Reader,
   type TreeReader
 } from "@tessera/core"
-import { Effect, Either, Layer, Option, ParseResult, Schema, Stream } from "effect"
+import { Effect, Either, Layer, Option, ParseResult, PubSub, Schema, Stream } from "effect"
 import { Action, type Artifact } from "./Action.js"
 import * as Blobs from "./Blobs.js"
 import { StoreError } from "./Errors.js"
@@ -84,6 +84,7 @@ const make = ({ root }: Options) =>
     yield* attempt(root, () => fs.mkdir(layout.temporary, { recursive: true }))
     yield* sweep(layout)
     const log = yield* Logs.writer(layout)
+    const warnings = yield* Effect.acquireRelease(PubSub.unbounded<string>(), PubSub.shutdown)
 
     /** Looks at every blob, so that each damaged one makes way, then fails with the first problem. */
     const verifyAll = <A>(all: ReadonlyArray<A>, verify: (one: A) => Effect.Effect<void, StoreError>) =>
@@ -206,6 +207,7 @@ const make = ({ root }: Options) =>
       runs: Effect.zipRight(log.flush, Logs.runs(layout)),
       events: (run) => Stream.unwrap(Effect.as(log.flush, Logs.events(layout, run))),
       follow: (run) => Logs.follow(layout, run),
+      warnings: Stream.fromPubSub(warnings, { scoped: true }),
       blobPath: blobs.locate,
       maintenance: Maintenance.make(layout, blobs)
     })

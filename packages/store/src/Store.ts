@@ -84,6 +84,11 @@ export class Store extends Context.Tag("@tessera/store/Store")<
     readonly events: (run: string) => Stream.Stream<unknown, StoreError>
     /** The events of a run, and then those that are still to come, whoever appends them; it never ends by itself. */
     readonly follow: (run: string) => Stream.Stream<unknown, StoreError>
+    /**
+     * What a person should know that is no failure: a lease taken over, a remote that cannot be reached. Heard from when
+     * the effect is done until its scope closes.
+     */
+    readonly warnings: Effect.Effect<Stream.Stream<string>, never, Scope.Scope>
     /** A plain file path of a blob, to look at. */
     readonly blobPath: (digest: string) => Effect.Effect<string, StoreError>
     readonly maintenance: Maintenance
