@@ -81,6 +81,10 @@ describe("the import boundaries", () => {
     ["plugins/validator", "@tessera/runtime-cpu"],
     ["plugins/validator", "@tessera/engine"],
     ["plugins/validator", "@tessera/store"],
+    ["plugins/validator", "@tessera/testing"],
+    ["packages/engine", "@tessera/testing"],
+    ["packages/testing", "@tessera/runtime-cpu"],
+    ["packages/testing", "@tessera/cli"],
     ["plugins/validator", "../../profiler-gradient/src/index.js"]
   ])("refuse %s importing %s", (folder, imported) => {
     const result = lint(folder, `export { x } from "${imported}"\n`)
@@ -90,7 +94,8 @@ describe("the import boundaries", () => {
 
   it.each([
     ["packages/store", "@tessera/core"],
-    ["plugins/validator", "@tessera/runtime"]
+    ["plugins/validator", "@tessera/runtime"],
+    ["packages/testing", "@tessera/engine"]
   ])("allow %s importing %s", (folder, imported) => {
     expect(lint(folder, `export { x } from "${imported}"\n`).status).toBe(0)
   })

@@ -1,0 +1,4 @@
+/** @module Conformance suites: what a stage, a store, an executor or a model runtime must hold to. */
+export * from "./Check.js"
+export type { StoreFixture } from "./store/Fixture.js"
+export * from "./store/TestStore.js"
