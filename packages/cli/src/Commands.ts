@@ -47,12 +47,40 @@ const run = Command.make(
       Options.withDescription("Executions at once. Default: the number of cores."),
       Options.optional
     ),
+    memory: Options.text("memory").pipe(
+      Options.withPseudoName("size"),
+      Options.withDescription("Memory for executions at once, such as 48GB. Default: the machine's."),
+      Options.optional
+    ),
+    slot: Options.text("slot").pipe(
+      Options.withPseudoName("name=slots"),
+      Options.withDescription(
+        "Named slots: how many (gpu=2) or which (gpu=[0,3]). Default: the machine's GPUs."
+      ),
+      Options.repeated
+    ),
+    executor: Options.text("executor").pipe(
+      Options.withPseudoName("node=name"),
+      Options.withDescription("Where a node, or all nodes of a stage, run: inline or process."),
+      Options.repeated
+    ),
+    retries: Options.integer("retries").pipe(
+      Options.withPseudoName("n"),
+      Options.withDescription(
+        "Attempts after the first that a transient failure gets. Default: what stages say."
+      ),
+      Options.optional
+    ),
+    keepGoing: Options.boolean("keep-going").pipe(
+      Options.withAlias("k"),
+      Options.withDescription("After a failure go on with all that does not need what failed.")
+    ),
     ...common
   },
   (args) =>
     Effect.flatMap(
       lazy(() => import("./verbs/run.js")),
-      ({ run }) => run({ ...args, concurrency: Option.getOrUndefined(args.concurrency) })
+      ({ run }) => run(args)
     )
 ).pipe(
   Command.withDescription(
@@ -60,6 +88,11 @@ const run = Command.make(
       ["run pipelines/quickstart.ts", "Everything, with the defaults."],
       ["run moa.ts --param density=0.25 --target plan", "One target, with another parameter."],
       ["run moa.ts --set profile.objective=cross-entropy", "With a parameter of one stage."],
+      [
+        "run moa.ts --slot gpu=4 --executor profile-item=process",
+        "Each profile in a process with its own GPU."
+      ],
+      ["run moa.ts --keep-going", "Failures are reported together at the end."],
       ["run moa.ts --json > events.ndjson", "Events as JSON lines; errors are the last line."]
     ])
   )
@@ -172,6 +205,34 @@ const graph = Command.make(
   )
 )
 
+const job = Command.make(
+  "job",
+  {
+    file: Args.text({ name: "file" }).pipe(
+      Args.withDescription("A job file: a pipeline's module, a node, its inputs by digest, a store.")
+    ),
+    json,
+    verbose
+  },
+  (args) =>
+    Effect.flatMap(
+      lazy(() => import("./verbs/job.js")),
+      ({ job }) => job(args)
+    )
+).pipe(
+  Command.withDescription(
+    help(
+      "Does one execution that an executor wrote down; run starts it, you need not. The result is left beside the file.",
+      [
+        [
+          "job job.json",
+          "Progress on stdout; the outputs are in the store, their digests in job.result.json."
+        ]
+      ]
+    )
+  )
+)
+
 export const tessera = Command.make("tessera").pipe(
   Command.withDescription(
     HelpDoc.blocks([
@@ -187,7 +248,8 @@ export const tessera = Command.make("tessera").pipe(
         HelpDoc.p("graph <pipeline>: draws it, as Mermaid text or SVG"),
         HelpDoc.p("gc: what the store no longer needs, and its removal"),
         HelpDoc.p("pin [name] [artifact]: artifacts that gc leaves alone"),
-        HelpDoc.p("verify: reads every blob of the store again")
+        HelpDoc.p("verify: reads every blob of the store again"),
+        HelpDoc.p("job <file>: one execution that run, or a cluster, wrote down")
       ]),
       HelpDoc.p("tessera <verb> --help tells more, with examples."),
       HelpDoc.p(
@@ -195,7 +257,7 @@ export const tessera = Command.make("tessera").pipe(
       )
     ])
   ),
-  Command.withSubcommands([run, plan, explain, accept, show, log, diff, graph, gc, pin, verify])
+  Command.withSubcommands([run, plan, explain, accept, show, log, diff, graph, gc, pin, verify, job])
 )
 
 const usages: Readonly<Record<string, Usage.Usage>> = {
@@ -208,6 +270,7 @@ const usages: Readonly<Record<string, Usage.Usage>> = {
   diff: Command.getUsage(diff),
   graph: Command.getUsage(graph),
   gc: Command.getUsage(gc),
+  job: Command.getUsage(job),
   pin: Command.getUsage(pin),
   verify: Command.getUsage(verify)
 }

@@ -130,6 +130,13 @@ const known = (error: Tagged, errors: ReadonlyArray<unknown>): Failure | undefin
         reasonOf(error),
         messageOf(error)
       )
+    case "RunFailed":
+      return failure(
+        ExitCode.stage,
+        "RunFailed",
+        messageOf(error),
+        "What was computed is kept; run the same command again to go on from here."
+      )
     case "StageFailed": {
       // A stage whose input or commit the store could not give or take has not failed: the store has.
       const store = errors.find(isStoreTrouble)

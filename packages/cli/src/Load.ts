@@ -17,6 +17,8 @@ export interface Loaded {
     readonly params: Readonly<Record<string, unknown>>
     readonly set: Readonly<Record<string, Readonly<Record<string, unknown>>>>
     readonly targets?: ReadonlyArray<string>
+    /** `file:` URL of the pipeline file. */
+    readonly module: string
   }
 }
 
@@ -125,5 +127,7 @@ export const loadArgs = (
     const nodes = Either.isRight(built) ? Graph.nodes(edges(built.right)) : []
     const set = yield* Params.set(nodes, args.set)
     const targets = args.target.length === 0 ? {} : { targets: args.target }
-    return { pipeline, options: { params, set, ...targets } }
+    const path = yield* Path.Path
+    const file = pathToFileURL(path.resolve(args.pipeline)).href
+    return { pipeline, options: { params, set, module: file, ...targets } }
   })

@@ -16,7 +16,8 @@ export interface RunningTask {
 
 export interface NodeProgress {
   readonly node: string
-  readonly status: "waiting" | "running" | "done" | "failed"
+  /** `skipped`: for want of what failed before it, where the run goes on. */
+  readonly status: "waiting" | "running" | "done" | "failed" | "skipped"
   /** Undefined until the node learns it, and for a node that is not sharded. */
   readonly shards: number | undefined
   readonly executed: number
@@ -126,6 +127,13 @@ export const step = (state: RunProgress, event: RunEvent, now: number): RunProgr
           event.shard
         )
       )
+    case "TaskRetried":
+      return update(state, event.node, (node) => ({
+        ...node,
+        running: without(node.running, event.shard)
+      }))
+    case "NodeSkipped":
+      return update(state, event.node, (node) => ({ ...node, status: "skipped" }))
     case "TaskFailed":
       return update(state, event.node, (node) => ({
         ...node,

@@ -88,6 +88,9 @@ export const region = (
 
 const everyLine = 10_000
 
+const place = ({ node, shard }: { readonly node: string; readonly shard?: string | undefined }) =>
+  shard === undefined ? node : `${node} (shard ${shard})`
+
 /** Draws until the scope closes; leaves the lines that stay. */
 export const make = (screen: Screen): Effect.Effect<ProgressView, never, Scope.Scope> =>
   Effect.gen(function* () {
@@ -113,9 +116,17 @@ export const make = (screen: Screen): Effect.Effect<ProgressView, never, Scope.S
       if (!("node" in event) || event.node === undefined) return []
       const node = state.nodes.get(event.node)
       if (node === undefined) return []
-      if (event._tag === "TaskFailed") {
-        return [`${style.bad("✗")} ${node.node}${event.shard === undefined ? "" : ` (shard ${event.shard})`}`]
+      if (event._tag === "TaskFailed") return [`${style.bad("✗")} ${place(event)}`]
+      if (event._tag === "TaskRetried") {
+        const pause = Format.duration(event.pauseMillis)
+        return [
+          `${style.warn("!")} ${place(event)}: ${event.error}; attempt ${event.attempt + 1} in ${pause}`
+        ]
       }
+      if (event._tag === "NodeSkipped")
+        return [
+          `${style.warn("!")} ${node.node}: left out, all or in part, for want of ${event.because.join(", ")}`
+        ]
       if (node.status === "done" && before.nodes.get(event.node)?.status !== "done")
         return [doneLine(node, width, style)]
       if (screen.live) return []

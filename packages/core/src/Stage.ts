@@ -2,7 +2,7 @@
  * A stage: a typed, keyed step. Applying it to refs yields refs, so wiring is function application.
  */
 import type * as Arrow from "apache-arrow"
-import type { Effect, Schema, Scope, Stream } from "effect"
+import type { Duration, Effect, Schema, Scope, Stream } from "effect"
 import type { ArtifactError } from "./Errors.js"
 import type { Edge, Node } from "./Graph.js"
 import type { Document, Fields, Port, Ports, Row, Shards, Table, Tree } from "./Port.js"
@@ -66,6 +66,8 @@ export interface Progress {
 export interface Task {
   /** An empty folder of this execution's own; gone when it ends. */
   readonly scratch: string
+  /** The named slots that this execution holds, such as `{ gpu: ["0", "1"] }`: what the machine calls each of them. */
+  readonly slots: Readonly<Record<string, ReadonlyArray<string>>>
   /** Shows progress to whoever watches the run. Never fails, never changes a result. */
   readonly report: (progress: Progress) => Effect.Effect<void>
 }
@@ -80,11 +82,26 @@ export interface Fingerprint {
   readonly device?: Readonly<Record<string, string>>
 }
 
+/** What one execution needs while it runs. More than the run has of cores and memory is cut to all there is. */
 export interface Resources {
-  /** Cores one execution keeps busy. */
+  /** Cores it keeps busy; default 1. */
   readonly cpu?: number
-  /** GPUs one execution needs. */
+  /** Bytes of memory. */
+  readonly memory?: number
+  /** GPUs. Which ones is in `task.slots.gpu`; a child process sees only them, as CUDA_VISIBLE_DEVICES. */
   readonly gpu?: number
+  /** Other things that a run has a few of, by name: licences, links, devices. */
+  readonly slots?: Readonly<Record<string, number>>
+}
+
+/** Failures that may pass by themselves. What is not declared here fails at once. */
+export interface Retry<E> {
+  /** Whether trying again may help. */
+  readonly transient: (error: E) => boolean
+  /** Attempts after the first; default 3. */
+  readonly times?: number
+  /** Before the second attempt; doubled before each further one, up to a minute, with jitter. Default 1 second. */
+  readonly pause?: Duration.DurationInput
 }
 
 /**
@@ -103,8 +120,14 @@ export interface StageSpec<In extends Ports, Out extends Ports, P, PI, S, E, R, 
   readonly inputs: In
   readonly outputs: Out
   readonly params: Schema.Schema<P, PI>
-  readonly resources?: Resources
   readonly reproducible?: Reproducible
+  // What follows is in no key: it decides where and when a result is made, never what it is.
+  readonly resources?: Resources
+  readonly retry?: Retry<NoInfer<E | StreamError<S>>>
+  /** The longest one attempt may take. */
+  readonly timeout?: Duration.DurationInput
+  /** The executor it runs on unless the run says otherwise: `inline` (default), `process`, or one that a plugin brings. */
+  readonly executor?: string
   /** Identifies the services that decide the result. */
   readonly fingerprint?: Effect.Effect<Fingerprint, FE, FR>
   readonly run: (
@@ -132,9 +155,10 @@ export interface AnyStage {
   readonly id: string
   readonly spec: Omit<
     StageSpec<Ports, Ports, unknown, unknown, unknown, unknown, unknown, unknown, unknown>,
-    "params" | "run"
+    "params" | "run" | "retry"
   > & {
     readonly params: Schema.Schema.AnyNoContext
+    readonly retry?: Retry<never>
     readonly run: (
       inputs: Readonly<Record<string, Reader<Port>>>,
       params: unknown,

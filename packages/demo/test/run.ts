@@ -19,7 +19,7 @@ export const rowsOf = <const F extends Fields>(
 ): Promise<ReadonlyArray<Row<Table<F>>>> =>
   Effect.gen(function* () {
     const decoded = yield* Schema.decodeUnknown(stage.spec.params)(params)
-    const task = { scratch: "", report: () => Effect.void }
+    const task = { scratch: "", slots: {}, report: () => Effect.void }
     const produced = Object.values(yield* stage.spec.run(inputs, decoded, task))[0]
     // What a stage's surface promises is not visible on the engine's view of it.
     const rows = yield* Stream.runCollect(produced as Stream.Stream<unknown, unknown>)

@@ -5,6 +5,7 @@ import type { Manifest } from "@tessera/core"
 import type { Action, Artifact } from "@tessera/store"
 import type { Effect } from "effect"
 import type { RunEvent } from "./Events.js"
+import type { Executor } from "./Executor.js"
 
 export interface RunOptions {
   /** Pipeline parameters, encoded. */
@@ -15,8 +16,23 @@ export interface RunOptions {
   readonly targets?: ReadonlyArray<string>
   /** Cores that executions keep busy at once (a stage says how many it takes); default the number of cores. */
   readonly concurrency?: number
-  /** GPUs that executions may take at once; default 1. */
-  readonly gpus?: number
+  /** Bytes of memory that executions may take at once, by what their stages declare; default the machine's. */
+  readonly memory?: number
+  /**
+   * Named slots, such as `{ gpu: ["0", "1"], licence: 3 }`: names of each, or how many. Default: the machine's GPUs
+   * (`CUDA_VISIBLE_DEVICES`, else those the NVIDIA driver lists).
+   */
+  readonly slots?: Readonly<Record<string, number | ReadonlyArray<string>>>
+  /** Attempts after the first that a transient failure gets, instead of what stages say; 0: none. */
+  readonly retries?: number
+  /** Goes on with all that does not need what failed, and reports the failures together at the end. */
+  readonly keepGoing?: boolean
+  /** Executors by node name or stage id, instead of what stages say. */
+  readonly executor?: Readonly<Record<string, string>>
+  /** Executors besides `inline` and `process`; one of the same name takes their place. */
+  readonly executors?: ReadonlyArray<Executor>
+  /** `file:` URL of the module whose default export is the pipeline: where other processes find it. */
+  readonly module?: string
   /** Hears every event, in order. */
   readonly onEvent?: (event: RunEvent) => Effect.Effect<void>
 }

@@ -39,7 +39,18 @@ export const TaskCommitted = event("TaskCommitted", {
   millis: Schema.Number,
   outputs: Schema.Record({ key: Schema.String, value: Artifact })
 })
+/** An attempt failed in a way that may pass: the next one starts after a pause. */
+export const TaskRetried = event("TaskRetried", {
+  ...where,
+  key: Schema.String,
+  /** The attempt that failed, from 1. */
+  attempt: Schema.Number,
+  error: Schema.String,
+  pauseMillis: Schema.Number
+})
 export const TaskFailed = event("TaskFailed", { ...where, key: Schema.String, error: Schema.String })
+/** A node, or all of it that depends on what failed, is left out (`keepGoing`). */
+export const NodeSkipped = event("NodeSkipped", { node: Schema.String, because: Schema.Array(Schema.String) })
 /** Something a person should know: a damaged blob recomputed, a lease taken over. */
 export const Warning = event("Warning", { node: Schema.optional(Schema.String), detail: Schema.String })
 export const RunFinished = event("RunFinished", {
@@ -56,7 +67,9 @@ export const RunEvent = Schema.Union(
   TaskStarted,
   TaskProgress,
   TaskCommitted,
+  TaskRetried,
   TaskFailed,
+  NodeSkipped,
   Warning,
   RunFinished
 )

@@ -1,16 +1,20 @@
 /**
  * One execution: from the lease of its key to its published action. Whatever ends it early, nothing of it remains.
  */
-import type { ArtifactError, GraphError, Port, Progress, Reader } from "@tessera/core"
+import type { Progress } from "@tessera/core"
 import { Store, type StoreError } from "@tessera/store"
 import { Clock, DateTime, Duration, Effect, Option } from "effect"
-import { commit, type At } from "./Commit.js"
-import { EngineError, StageFailed } from "./Errors.js"
+import type { At } from "./Commit.js"
+import { EngineError } from "./Errors.js"
+import type { Executor, Failure, Request } from "./Executor.js"
 import { remember, type History } from "./History.js"
+import type { Job } from "./Job.js"
 import type { Journal } from "./Journal.js"
 import type { Inputs, Keyed } from "./Keys.js"
 import type { PreparedNode } from "./Prepare.js"
+import { open, place, produce } from "./Produce.js"
 import type { Services } from "./Services.js"
+import type { Granted } from "./Slots.js"
 
 /** Progress faster than this is dropped, except the last of it. */
 const PROGRESS_MILLIS = 100
@@ -19,11 +23,20 @@ export interface Context<E> {
   readonly journal: Journal
   readonly history: History
   readonly services: Services<E>
+  /** What another process rebuilds the graph from; undefined where the pipeline was not loaded from a module. */
+  readonly origin: Pick<Job, "module" | "params" | "set"> | undefined
   /** Keys whose code was remembered in this run. */
   readonly remembered: Set<string>
 }
 
-export type Failure<E> = StageFailed<E> | EngineError | StoreError | ArtifactError | GraphError
+/** One execution of a node, or of one of its shards. */
+export interface Execution {
+  readonly prepared: PreparedNode
+  readonly keyed: Keyed
+  readonly inputs: Inputs
+  readonly at: At
+  readonly executor: Executor
+}
 
 export interface Done {
   readonly outputs: Inputs
@@ -54,58 +67,74 @@ const reporter = (journal: Journal, at: At): Effect.Effect<(progress: Progress) 
       })
   })
 
-const produce = <E>(
-  at: At,
-  { node, params }: PreparedNode,
-  inputs: Inputs,
-  journal: Journal
-): Effect.Effect<Inputs, Failure<E>, unknown> =>
+const jobOf = <E>(
+  { origin }: Context<E>,
+  { at, executor, inputs, keyed, prepared }: Execution,
+  granted: Granted
+): Effect.Effect<Job, Failure<E>, Store> =>
   Effect.gen(function* () {
-    const { spec } = node.stage
     const store = yield* Store
-    const readers: Record<string, Reader<Port>> = {}
-    for (const [port, type] of Object.entries(spec.inputs)) {
-      const artifact = inputs[port]
-      if (artifact === undefined) {
-        return yield* new EngineError({
-          reason: "Output",
-          where: `${at.node}.${port}`,
-          detail: "nothing is connected"
-        })
-      }
-      readers[port] = yield* store.open(type, artifact)
+    if (origin === undefined) {
+      return yield* new EngineError({
+        reason: "Job",
+        where: place(at),
+        detail: `executor ${executor.name} works in another process, which must load the pipeline by itself: run it with the tessera command, or give RunOptions.module`
+      })
     }
-    const task = { scratch: yield* store.scratch, report: yield* reporter(journal, at) }
-    const produced = yield* Effect.mapError(
-      Effect.suspend(() => spec.run(readers, params, task)),
-      (cause) => new StageFailed<E>({ ...at, cause })
-    )
-    const outputs: Record<string, Inputs[string]> = {}
-    for (const [port, type] of Object.entries(spec.outputs)) {
-      outputs[port] = yield* commit<E>(at, port, type, produced[port])
-    }
-    return outputs
+    yield* Effect.scoped(open(at, prepared, inputs))
+    const { key, manifest } = keyed
+    return { format: 1, ...origin, ...at, key, manifest, inputs, store: store.location, ...granted }
   })
 
-const defect = (at: At) => (cause: unknown) =>
-  new EngineError({
-    reason: "Defect",
-    where: at.shard === undefined ? at.node : `${at.node} (shard ${at.shard})`,
-    detail: `threw ${cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause)}; this is a bug in the stage`,
-    cause
+const request = <E>(
+  context: Context<E>,
+  execution: Execution,
+  granted: Granted
+): Effect.Effect<Request<E>, never, Store> =>
+  Effect.gen(function* () {
+    const { at, inputs, prepared } = execution
+    const store = yield* Store
+    const report = yield* reporter(context.journal, at)
+    return {
+      job: Effect.provideService(jobOf(context, execution, granted), Store, store),
+      here: Effect.provideService(
+        produce(context.services, at, prepared, inputs, { report, slots: granted.slots }),
+        Store,
+        store
+      ),
+      report
+    }
   })
+
+const timed = <E>(
+  { at, executor, prepared }: Execution,
+  request: Request<E>
+): Effect.Effect<Inputs, Failure<E>, Store> => {
+  const { timeout } = prepared.node.stage.spec
+  const work = executor.run(request)
+  return timeout === undefined
+    ? work
+    : Effect.timeoutFail(work, {
+        duration: timeout,
+        onTimeout: () =>
+          new EngineError({
+            reason: "Timeout",
+            where: place(at),
+            detail: `was stopped after ${Duration.format(Duration.decode(timeout))}, the longest its stage allows`
+          })
+      })
+}
 
 /** Computes a key, or waits for another process that does. */
 export const execute = <E>(
-  { journal, history, services, remembered }: Context<E>,
-  prepared: PreparedNode,
-  keyed: Keyed,
-  inputs: Inputs,
-  shard: string | undefined
+  context: Context<E>,
+  execution: Execution,
+  granted: Granted
 ): Effect.Effect<Done, Failure<E>, Store> =>
   Effect.gen(function* () {
     const store = yield* Store
-    const at: At = { node: prepared.name, ...(shard === undefined ? {} : { shard }) }
+    const { at, keyed, prepared } = execution
+    const { history, journal, remembered } = context
     const { key, manifest } = keyed
     yield* store.lease(key)
     // Whoever held the lease before may have computed it.
@@ -117,15 +146,7 @@ export const execute = <E>(
     const { reason } = yield* history.why(at, keyed)
     yield* journal.tell({ _tag: "TaskStarted", ...at, key, reason })
     const startedAt = yield* DateTime.now
-    const [took, outputs] = yield* Effect.scoped(produce<E>(at, prepared, inputs, journal)).pipe(
-      Effect.provideService(Store, store),
-      (work) => services.lend(at, work),
-      Effect.catchAllDefect(defect(at)),
-      Effect.tapError((error) =>
-        Effect.ignore(journal.tell({ _tag: "TaskFailed", ...at, key, error: error.message }))
-      ),
-      Effect.timed
-    )
+    const [took, outputs] = yield* Effect.timed(timed(execution, yield* request(context, execution, granted)))
     const millis = Math.round(Duration.toMillis(took))
     yield* store.putAction({
       key,
@@ -142,4 +163,13 @@ export const execute = <E>(
       yield* remember(journal.run, keyed)
     }
     return { outputs, cached: false }
-  }).pipe(Effect.scoped)
+  }).pipe(
+    Effect.scoped,
+    Effect.withSpan(`tessera.${execution.at.node}`, {
+      attributes: {
+        "tessera.key": execution.keyed.key,
+        "tessera.executor": execution.executor.name,
+        ...execution.at
+      }
+    })
+  )

@@ -1,62 +1,50 @@
 /**
- * Runs a pipeline: every node as soon as its inputs are there, as many side by side as there are cores.
+ * Runs a pipeline: every node as soon as its inputs are there, as many side by side as the machine lends.
  */
-import { availableParallelism } from "node:os"
-import type { ArtifactError, Graph, GraphError, Pipeline, Targets } from "@tessera/core"
-import { Store, type Artifact, type StoreError } from "@tessera/store"
-import { Cause, Clock, Effect, Option, Scope, Stream } from "effect"
+import type { Graph, GraphError, Pipeline, Targets } from "@tessera/core"
+import { Store, type Artifact } from "@tessera/store"
+import { Cause, Clock, Duration, Effect, Option, Scope, Stream } from "effect"
 import { ulid } from "ulid"
 import { adopt } from "./Adopt.js"
+import * as Arriving from "./Arriving.js"
 import type { RunOptions, RunResult } from "./Engine.js"
-import { EngineError, type StageFailed } from "./Errors.js"
+import { RunFailed } from "./Errors.js"
 import { execute, lookUp, type Context } from "./Execute.js"
+import type { Executor, Failure } from "./Executor.js"
+import * as Executors from "./Executors.js"
 import { visitAll } from "./Frontier.js"
 import * as History from "./History.js"
 import * as Journal from "./Journal.js"
 import * as Keys from "./Keys.js"
 import type { Inputs } from "./Keys.js"
+import * as Losses from "./Losses.js"
+import * as Machine from "./Machine.js"
 import { prepare, type Prepared, type PreparedNode } from "./Prepare.js"
+import * as Priority from "./Priority.js"
+import { retried } from "./Retry.js"
 import * as Services from "./Services.js"
-import { jobs, view, type Job, type Outcome, type Value } from "./Views.js"
+import * as Slots from "./Slots.js"
+import { jobs, type Job, type Outcome } from "./Views.js"
 
 /** Everything a run can fail with. `StageFailed` carries what the stages fail with. */
-export type RunError<E> = GraphError | EngineError | StageFailed<E> | StoreError | ArtifactError
+export type RunError<E> = Failure<E> | RunFailed<E>
 
 /** Lookups of results at once: they wait for the disk, not for a core. */
 const LOOKUPS = 16
-/** Nodes at once; most of them wait for a core. More fibers than this cost more than they gain. */
-const NODES = 64
-
-interface Slots {
-  readonly cores: number
-  readonly take: (node: PreparedNode) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-}
-
-const slots = (cores: number, gpus: number): Effect.Effect<Slots> =>
-  Effect.gen(function* () {
-    const cpu = yield* Effect.makeSemaphore(cores)
-    const gpu = yield* Effect.makeSemaphore(gpus)
-    return {
-      cores,
-      // A stage that wants more than there is gets all there is, rather than waiting for ever.
-      take: ({ node: { stage } }) => {
-        const { cpu: wantedCpu = 1, gpu: wantedGpu = 0 } = stage.spec.resources ?? {}
-        return (effect) =>
-          effect.pipe(
-            cpu.withPermits(Math.max(1, Math.min(Math.ceil(wantedCpu), cores))),
-            gpu.withPermits(Math.min(Math.ceil(wantedGpu), gpus))
-          )
-      }
-    }
-  })
+/** Nodes, and shards of a node, at once; most of them wait for a core. More fibers than this cost more than they gain. */
+const WAITING = 64
 
 interface Progress<E> extends Context<E> {
   readonly prepared: Prepared
   readonly keys: Keys.Keys<E>
-  readonly slots: Slots
+  readonly slots: Slots.Slots
+  /** Taken when the first task must wait for slots: a run that is all cached needs no order. */
+  readonly priorities: Effect.Effect<ReadonlyMap<Graph.Node, number>>
+  readonly executors: ReadonlyMap<Graph.Node, Executor>
+  readonly options: RunOptions
   readonly outcomes: Map<Graph.Node, Outcome>
-  /** What arrives along an edge; consumers that see an output alike share one view of it. */
-  readonly arriving: (edge: Graph.Edge) => Effect.Effect<Value, RunError<E>>
+  readonly losses: Losses.Losses<E>
+  readonly arriving: Arriving.Arriving<E>
   readonly count: { cached: number; executed: number }
 }
 
@@ -65,7 +53,12 @@ interface Task extends Job {
   readonly known: Option.Option<Inputs>
 }
 
-const look = <E>(run: Progress<E>, node: PreparedNode, job: Job): Effect.Effect<Task, RunError<E>, Store> =>
+const at = (node: PreparedNode, shard: string | undefined) => ({
+  node: node.name,
+  ...(shard === undefined ? {} : { shard })
+})
+
+const look = <E>(run: Progress<E>, node: PreparedNode, job: Job): Effect.Effect<Task, Failure<E>, Store> =>
   Effect.gen(function* () {
     const keyed = yield* run.keys.keyed(node, job.inputs)
     const warn = (detail: string) =>
@@ -74,71 +67,99 @@ const look = <E>(run: Progress<E>, node: PreparedNode, job: Job): Effect.Effect<
       )
     const known = yield* lookUp(node, keyed.key, warn)
     if (Option.isSome(known)) {
-      const at = { node: node.name, ...(job.shard === undefined ? {} : { shard: job.shard }) }
-      yield* run.journal.tell({ _tag: "TaskCached", ...at, key: keyed.key, outputs: known.value })
+      yield* run.journal.tell({
+        _tag: "TaskCached",
+        ...at(node, job.shard),
+        key: keyed.key,
+        outputs: known.value
+      })
       run.count.cached++
     }
     return { ...job, keyed, known }
   })
 
+/** Waits for slots, then for the key; gives both back between attempts. */
+const compute = <E>(
+  run: Progress<E>,
+  prepared: PreparedNode,
+  { inputs, keyed, shard }: Task
+): Effect.Effect<Inputs, Failure<E>, Store> =>
+  Effect.gen(function* () {
+    const { node } = prepared
+    const place = at(prepared, shard)
+    const wanted = yield* Slots.wanted(prepared.name, node.stage.spec.resources, run.slots.capacity)
+    const priority = (yield* run.priorities).get(node) ?? 0
+    const executor = run.executors.get(node) ?? Executors.inline
+    const execution = { prepared, keyed, inputs, at: place, executor }
+    const attempt = Effect.scoped(
+      Effect.flatMap(run.slots.take(wanted, priority), (granted) => execute(run, execution, granted))
+    )
+    const { cached, outputs } = yield* retried(
+      node.stage.spec,
+      run.options.retries,
+      attempt,
+      ({ error, attempt, pause }) =>
+        run.journal.tell({
+          _tag: "TaskRetried",
+          ...place,
+          key: keyed.key,
+          attempt,
+          error: error.message,
+          pauseMillis: Math.round(Duration.toMillis(pause))
+        })
+    )
+    run.count[cached ? "cached" : "executed"]++
+    return outputs
+  }).pipe(
+    Effect.tapError((error) =>
+      Effect.ignore(
+        run.journal.tell({
+          _tag: "TaskFailed",
+          ...at(prepared, shard),
+          key: keyed.key,
+          error: error.message
+        })
+      )
+    )
+  )
+
+/** The outputs of a task; undefined where it failed and the run goes on. */
 const settle = <E>(
   run: Progress<E>,
   node: PreparedNode,
-  { known, keyed, inputs, shard }: Task
-): Effect.Effect<Inputs, RunError<E>, Store> =>
-  Option.match(known, {
+  task: Task
+): Effect.Effect<Inputs | undefined, Failure<E>, Store> =>
+  Option.match(task.known, {
     onSome: Effect.succeed,
     onNone: () =>
-      Effect.map(run.slots.take(node)(execute(run, node, keyed, inputs, shard)), ({ cached, outputs }) => {
-        run.count[cached ? "cached" : "executed"]++
-        return outputs
+      Effect.catchAll(compute(run, node, task), (error) => {
+        if (run.options.keepGoing !== true || !Losses.isTaskFailure<E>(error)) return Effect.fail(error)
+        run.losses.fail(node, task.shard, error)
+        return Effect.succeed(undefined)
       })
   })
 
-const arriving = <E>(
-  { byNode }: Prepared,
-  outcomes: ReadonlyMap<Graph.Node, Outcome>,
-  run: string
-): Effect.Effect<Progress<E>["arriving"], never, Store> =>
+const source = <E>(run: Progress<E>, { name, node }: PreparedNode, outputs: Inputs) =>
   Effect.gen(function* () {
-    const store = yield* Store
-    const shared = yield* Effect.cachedFunction((edge: Graph.Edge): Effect.Effect<Value, RunError<E>> =>
-      Effect.gen(function* () {
-        const [producer, outcome] = [byNode.get(edge.node), outcomes.get(edge.node)]
-        if (producer === undefined || outcome === undefined)
-          return yield* Effect.dieMessage("a node ran before its inputs were there")
-        const value = yield* view({ run, mode: "compute" }, producer, outcome, edge)
-        return Option.getOrThrow(value)
-      }).pipe(Effect.provideService(Store, store))
-    )
-    const same = new Map<Graph.Node, Map<string, Graph.Edge>>()
-    return (edge) => {
-      const views = same.get(edge.node) ?? new Map<string, Graph.Edge>()
-      same.set(edge.node, views)
-      const sort = [edge.port, edge.view._tag, edge.view._tag === "Shard" ? edge.view.by : ""].join("\0")
-      const first = views.get(sort) ?? edge
-      views.set(sort, first)
-      return shared(first)
+    for (const { digest } of Object.values(outputs)) {
+      yield* run.journal.tell({ _tag: "TaskCached", node: name, key: digest, outputs })
+      run.count.cached++
     }
+    run.outcomes.set(node, { _tag: "One", outputs })
   })
 
-const runNode = <E>(run: Progress<E>, prepared: PreparedNode): Effect.Effect<void, RunError<E>, Store> =>
+const runNode = <E>(run: Progress<E>, prepared: PreparedNode): Effect.Effect<void, Failure<E>, Store> =>
   Effect.gen(function* () {
     const { name, node } = prepared
     const adopted = adopt(prepared)
-    if (adopted !== undefined) {
-      const outputs = yield* adopted
-      for (const { digest } of Object.values(outputs)) {
-        yield* run.journal.tell({ _tag: "TaskCached", node: name, key: digest, outputs })
-        run.count.cached++
-      }
-      run.outcomes.set(node, { _tag: "One", outputs })
-      return
-    }
+    if (adopted !== undefined) return yield* source(run, prepared, yield* adopted)
+    const { all, because } = run.losses.inherit(prepared)
+    if (because.length > 0) yield* run.journal.tell({ _tag: "NodeSkipped", node: name, because })
+    if (all) return
     const values = yield* Effect.all(
       Object.fromEntries(Object.entries(node.inputs).map(([port, edge]) => [port, run.arriving(edge)]))
     )
-    const todo = yield* jobs(prepared, values)
+    const todo = yield* jobs(prepared, run.losses.without(prepared, values))
     if (node.each) {
       yield* run.journal.tell({
         _tag: "NodeSharded",
@@ -148,33 +169,33 @@ const runNode = <E>(run: Progress<E>, prepared: PreparedNode): Effect.Effect<voi
     }
     // All lookups before the first execution: what is there is told at once.
     const tasks = yield* Effect.forEach(todo, (job) => look(run, prepared, job), { concurrency: LOOKUPS })
-    const done = yield* Effect.forEach(tasks, (task) => settle(run, prepared, task), {
-      concurrency: run.slots.cores
-    })
-    const [only] = done
-    run.outcomes.set(
-      node,
-      node.each || only === undefined
-        ? { _tag: "Many", shards: done.map((outputs, i) => ({ shard: todo[i]?.shard ?? "", outputs })) }
-        : { _tag: "One", outputs: only }
+    const done = yield* Effect.forEach(tasks, (task) => settle(run, prepared, task), { concurrency: WAITING })
+    const shards = done.flatMap((outputs, i) =>
+      outputs === undefined ? [] : [{ shard: todo[i]?.shard ?? "", outputs }]
+    )
+    const [only] = shards
+    if (node.each) run.outcomes.set(node, { _tag: "Many", shards })
+    else if (only !== undefined) run.outcomes.set(node, { _tag: "One", outputs: only.outputs })
+  })
+
+const runAll = <E>(run: Progress<E>): Effect.Effect<void, Failure<E>, Store> =>
+  Effect.flatMap(Store, (store) => {
+    const { byNode, nodes } = run.prepared
+    const ways = Priority.longestWays(run.prepared, () => 1)
+    return visitAll(
+      nodes,
+      ({ node }) => Object.values(node.inputs).flatMap(({ node: producer }) => byNode.get(producer) ?? []),
+      WAITING,
+      (node) => Effect.provideService(runNode(run, node), Store, store),
+      ({ node }) => ways.get(node) ?? 0
     )
   })
 
-const runAll = <E>(run: Progress<E>): Effect.Effect<void, RunError<E>, Store> =>
-  Effect.flatMap(Store, (store) =>
-    visitAll(
-      run.prepared.nodes,
-      ({ node }) =>
-        Object.values(node.inputs).flatMap(({ node: producer }) => run.prepared.byNode.get(producer) ?? []),
-      NODES,
-      (node) => Effect.provideService(runNode(run, node), Store, store)
-    )
-  )
-
-const targetArtifacts = <E>(run: Progress<E>): Effect.Effect<Record<string, Artifact>, RunError<E>, Store> =>
+const targetArtifacts = <E>(run: Progress<E>): Effect.Effect<Record<string, Artifact>, Failure<E>, Store> =>
   Effect.gen(function* () {
     const targets: Record<string, Artifact> = {}
     for (const [name, edge] of Object.entries(run.prepared.targets)) {
+      if (!run.losses.whole(edge)) continue
       const value = yield* run.arriving(edge)
       if (value._tag === "One") targets[name] = value.artifact
       else for (const { shard, artifact } of value.shards) targets[`${name}/${shard}`] = artifact
@@ -182,37 +203,58 @@ const targetArtifacts = <E>(run: Progress<E>): Effect.Effect<Record<string, Arti
     return targets
   })
 
-const attempt = <T extends Targets, E, R>(
+/** What the store warns of while the run goes on becomes events of the run. */
+const hearWarnings = (journal: Journal.Journal, scope: Scope.Scope) =>
+  Effect.gen(function* () {
+    const store = yield* Store
+    const warnings = yield* Scope.extend(store.warnings, scope)
+    yield* Effect.forkIn(
+      Stream.runForEach(warnings, (detail) => Effect.ignore(journal.tell({ _tag: "Warning", detail }))),
+      scope
+    )
+  })
+
+const start = <T extends Targets, E, R>(
   pipeline: Pipeline<T, E, R>,
   prepared: Prepared,
   options: RunOptions,
   scope: Scope.Scope
-): Effect.Effect<RunResult, RunError<E>, R | Store> =>
+): Effect.Effect<Progress<E>, GraphError, R | Store> =>
   Effect.gen(function* () {
-    const started = yield* Clock.currentTimeMillis
-    const journal = yield* Journal.make(ulid(started), options.onEvent)
-    const heard = yield* Effect.flatMap(Store, (store) => Scope.extend(store.warnings, scope))
-    yield* Effect.forkIn(
-      Stream.runForEach(heard, (detail) => Effect.ignore(journal.tell({ _tag: "Warning", detail }))),
-      scope
-    )
+    const executors = yield* Executors.choose(prepared.nodes, options)
+    const journal = yield* Journal.make(ulid(yield* Clock.currentTimeMillis), options.onEvent)
+    yield* hearWarnings(journal, scope)
     const services = yield* Services.make(pipeline, scope)
     const outcomes = new Map<Graph.Node, Outcome>()
-    const run: Progress<E> = {
+    const store = yield* Store
+    return {
       prepared,
+      options,
       journal,
       services,
+      executors,
       outcomes,
-      arriving: yield* arriving<E>(prepared, outcomes, journal.run),
+      origin:
+        options.module === undefined
+          ? undefined
+          : { module: options.module, params: options.params ?? {}, set: options.set ?? {} },
+      losses: Losses.make<E>(prepared.byNode),
+      arriving: yield* Arriving.make<E>(prepared, outcomes, journal.run),
       keys: yield* Keys.make(prepared.nodes, services),
       history: yield* History.make(prepared.pipeline, journal.run),
       remembered: new Set(),
-      slots: yield* slots(
-        Math.max(1, options.concurrency ?? availableParallelism()),
-        Math.max(1, options.gpus ?? 1)
+      slots: Slots.make(yield* Machine.capacity(options)),
+      priorities: yield* Effect.cached(
+        Effect.provideService(Priority.make(prepared, journal.run), Store, store)
       ),
       count: { cached: 0, executed: 0 }
     }
+  })
+
+const attempt = <E>(run: Progress<E>): Effect.Effect<RunResult, RunError<E>, Store> =>
+  Effect.gen(function* () {
+    const { journal, losses, options, prepared } = run
+    const started = yield* Clock.currentTimeMillis
     const finish = (outcome: "succeeded" | "failed" | "interrupted", targets: Record<string, Artifact>) =>
       Effect.flatMap(Clock.currentTimeMillis, (now) =>
         journal.tell({ _tag: "RunFinished", run: journal.run, outcome, millis: now - started, targets })
@@ -229,14 +271,21 @@ const attempt = <T extends Targets, E, R>(
       .pipe(
         Effect.zipRight(runAll(run)),
         Effect.zipRight(targetArtifacts(run)),
-        Effect.tap((targets) => finish("succeeded", targets)),
         // A failed run keeps its own error, even where its log can no longer be written.
         Effect.onError((cause) =>
           Effect.ignore(finish(Cause.isInterruptedOnly(cause) ? "interrupted" : "failed", {}))
         )
       )
-    return { run: journal.run, targets, ...run.count }
-  })
+    const { failures, skipped } = losses
+    yield* finish(failures.length === 0 ? "succeeded" : "failed", targets)
+    return failures.length === 0
+      ? { run: journal.run, targets, ...run.count }
+      : yield* new RunFailed<E>({ run: journal.run, failures, skipped: [...skipped] })
+  }).pipe(
+    Effect.withSpan("tessera.run", {
+      attributes: { "tessera.pipeline": run.prepared.pipeline, "tessera.run": run.journal.run }
+    })
+  )
 
 /**
  * Computes the targets of a pipeline. What the store has is not computed again; what fails or is interrupted leaves
@@ -251,7 +300,7 @@ export const run = <T extends Targets, E, R>(
   Effect.flatMap(prepare(pipeline, options), (prepared) =>
     Effect.acquireUseRelease(
       Scope.make(),
-      (scope) => attempt(pipeline, prepared, options, scope),
+      (scope) => Effect.flatMap(start(pipeline, prepared, options, scope), attempt),
       (scope, exit) => Scope.close(scope, exit)
     )
   )

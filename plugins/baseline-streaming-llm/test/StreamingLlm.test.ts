@@ -8,7 +8,7 @@ import { streamingLlm, StreamingLlmParams, uniformPlan } from "../src/index.js"
 const model = { architecture: "LlamaForCausalLM", layers: 8, queryHeads: 8, kvHeads: 4, headDim: 64 }
 const geometry = { block: 16, sink: 32, minWindow: 4 }
 const decode = Schema.decodeUnknownEither(StreamingLlmParams)
-const task = { scratch: "/nowhere", report: () => Effect.void }
+const task = { scratch: "/nowhere", slots: {}, report: () => Effect.void }
 
 it("gives each KV head the same rule, whose span includes the sink", async () => {
   const params = Either.getOrThrow(decode({ density: 0.25, geometry }))

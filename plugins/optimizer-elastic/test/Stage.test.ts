@@ -34,7 +34,7 @@ const inputs = {
 }
 const params = Schema.decodeUnknownSync(ElasticParams)({ density: 0.25 })
 const run = (report: (progress: Progress) => Effect.Effect<void>) =>
-  optimiseElastic.spec.run(inputs, params, { scratch: "/nowhere", report }) as Effect.Effect<{
+  optimiseElastic.spec.run(inputs, params, { scratch: "/nowhere", slots: {}, report }) as Effect.Effect<{
     readonly candidates: Value<typeof Candidates>
   }>
 

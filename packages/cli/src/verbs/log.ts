@@ -58,6 +58,10 @@ const said = (event: RunEvent): string => {
       return dim(`  ${at}  ${event.done} ${event.unit}`)
     case "TaskCommitted":
       return `${good("✓")} ${at}  ${dim(`${Format.duration(event.millis)}, ${Format.digest(event.key)}`)}`
+    case "TaskRetried":
+      return `${warn("!")} ${at}  ${event.error}; attempt ${event.attempt + 1} after ${Format.duration(event.pauseMillis)}`
+    case "NodeSkipped":
+      return `${warn("!")} ${at}  left out, all or in part, for want of ${event.because.join(", ")}`
     case "TaskFailed":
       return `${bad("✗")} ${at}  ${event.error}`
     case "Warning":

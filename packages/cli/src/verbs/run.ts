@@ -1,11 +1,13 @@
 /**
  * `tessera run`: computes the targets and shows them.
  */
-import { run as execute, type RunEvent, type RunResult } from "@tessera/engine"
+import { Process, run as execute, type RunEvent, type RunOptions, type RunResult } from "@tessera/engine"
 import type { Artifact } from "@tessera/store"
-import { Duration, Effect, Logger } from "effect"
+import { Duration, Effect, Logger, Option } from "effect"
+import { fileURLToPath } from "node:url"
 import * as ArtifactText from "../ArtifactText.js"
 import * as Format from "../Format.js"
+import * as MachineOptions from "../MachineOptions.js"
 import * as Output from "../Output.js"
 import * as ProgressView from "../ProgressView.js"
 import { loadArgs, type PipelineArgs } from "../Load.js"
@@ -13,7 +15,12 @@ import { storeLayer } from "../StoreLayer.js"
 import * as Style from "../Style.js"
 
 export interface RunArgs extends PipelineArgs {
-  readonly concurrency: number | undefined
+  readonly concurrency: Option.Option<number>
+  readonly memory: Option.Option<string>
+  readonly slot: ReadonlyArray<string>
+  readonly executor: ReadonlyArray<string>
+  readonly retries: Option.Option<number>
+  readonly keepGoing: boolean
   readonly store: string
   readonly json: boolean
 }
@@ -58,12 +65,35 @@ const logLine = Logger.make(
     `${logLevel.label.toLowerCase()}: ${(Array.isArray(message) ? message : [message]).map(String).join(" ")}`
 )
 
+/** This very command, to do one execution in a process of its own. */
+const child = Process.make({
+  command: [process.execPath, fileURLToPath(new URL("../../bin/tessera.js", import.meta.url)), "job"]
+})
+
+const present = <A, K extends string>(name: K, value: Option.Option<A>): { readonly [N in K]?: A } =>
+  // A computed name widens to a string; the record has just this one.
+  (Option.isSome(value) ? { [name]: value.value } : {}) as { readonly [N in K]?: A }
+
+const machine = (args: RunArgs) =>
+  Effect.gen(function* () {
+    const memory = yield* Effect.transposeOption(Option.map(args.memory, MachineOptions.memory))
+    return {
+      ...present("concurrency", args.concurrency),
+      ...present("memory", memory),
+      ...present("retries", args.retries),
+      slots: yield* MachineOptions.slots(args.slot),
+      executor: yield* MachineOptions.executors(args.executor),
+      executors: [child],
+      keepGoing: args.keepGoing
+    } satisfies RunOptions
+  })
+
 export const run = (args: RunArgs) =>
   Effect.gen(function* () {
     const { pipeline, options } = yield* loadArgs(args)
-    const limit = args.concurrency === undefined ? {} : { concurrency: args.concurrency }
+    const lent = yield* machine(args)
     const compute = (onEvent: (event: RunEvent) => Effect.Effect<void>) =>
-      execute(pipeline, { ...options, ...limit, onEvent })
+      execute(pipeline, { ...options, ...lent, onEvent })
     if (args.json) {
       return yield* compute((event) => Output.out(JSON.stringify(event))).pipe(
         Effect.provide(Logger.replace(Logger.defaultLogger, Logger.withConsoleError(logLine)))
