@@ -94,7 +94,10 @@ export interface Resources {
   readonly slots?: Readonly<Record<string, number>>
 }
 
-/** Failures that may pass by themselves. What is not declared here fails at once. */
+/**
+ * Failures that may pass by themselves. What is not declared here fails at once. Written after `run`, whose errors it is
+ * about, its parameter needs no type.
+ */
 export interface Retry<E> {
   /** Whether trying again may help. */
   readonly transient: (error: E) => boolean

@@ -29,7 +29,9 @@ export const Job = Schema.Struct({
   /** What it holds: cores, bytes of memory, names of slots. */
   cpu: Schema.Number,
   memory: Schema.Number,
-  slots: Schema.Record({ key: Schema.String, value: Schema.Array(Schema.String) })
+  slots: Schema.Record({ key: Schema.String, value: Schema.Array(Schema.String) }),
+  /** An empty folder to work in, which whoever gave the job removes; default one of the store's. */
+  scratch: Schema.optional(Schema.String)
 }).annotations({ identifier: "Job" })
 export type Job = typeof Job.Type
 

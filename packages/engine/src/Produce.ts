@@ -13,6 +13,8 @@ import type { PreparedNode } from "./Prepare.js"
 import type { Services } from "./Services.js"
 
 export interface Held {
+  /** An empty folder; default one of the store's. */
+  readonly scratch?: string | undefined
   readonly slots: Readonly<Record<string, ReadonlyArray<string>>>
   readonly report: (progress: Progress) => Effect.Effect<void>
 }
@@ -54,14 +56,14 @@ export const produce = <E>(
   at: At,
   prepared: PreparedNode,
   inputs: Inputs,
-  { report, slots }: Held
+  { report, scratch, slots }: Held
 ): Effect.Effect<Outputs, Failure<E>, Store> =>
   Effect.gen(function* () {
     const { spec } = prepared.node.stage
     const store = yield* Store
     const work = Effect.gen(function* () {
       const readers = yield* open(at, prepared, inputs)
-      const task = { scratch: yield* store.scratch, report, slots }
+      const task = { scratch: scratch ?? (yield* store.scratch), report, slots }
       const produced = yield* Effect.mapError(
         Effect.suspend(() => spec.run(readers, prepared.params, task)),
         (cause) => new StageFailed<E>({ ...at, cause })

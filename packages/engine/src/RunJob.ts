@@ -56,10 +56,13 @@ export const runJob = (
         `means something else in the process that was to run it (${words.join("; ")}): its code was edited during the run, or its services depend on the process; run again`
       )
     }
-    return yield* Effect.match(produce(services, at, prepared, job.inputs, { slots: job.slots, report }), {
-      onSuccess: (outputs): JobResult => ({ _tag: "Succeeded", outputs }),
-      onFailure: (error) => toResult(error, prepared.node.stage.spec.retry)
-    })
+    return yield* Effect.match(
+      produce(services, at, prepared, job.inputs, { slots: job.slots, scratch: job.scratch, report }),
+      {
+        onSuccess: (outputs): JobResult => ({ _tag: "Succeeded", outputs }),
+        onFailure: (error) => toResult(error, prepared.node.stage.spec.retry)
+      }
+    )
   }).pipe(
     Effect.catchAll((error) => Effect.succeed(toResult(error))),
     Effect.scoped

@@ -26,8 +26,8 @@ export interface Slots {
   /**
    * Waits for all that is wanted at once, and gives it back when the scope closes.
    *
-   * @param priority higher goes first. What a waiting task wants is kept free of later ones, so that a large task is
-   *   not starved by small ones.
+   * @param priority higher goes first. What the first one in line waits for is kept from those behind it, so that small
+   *   tasks do not starve a large one.
    */
   readonly take: (wanted: Granted.Wanted, priority: number) => Effect.Effect<Granted, never, Scope.Scope>
 }
@@ -88,25 +88,31 @@ export const make = (capacity: Capacity): Slots => {
     resume({ cpu: wanted.cpu, memory: wanted.memory, slots })
   }
 
-  /** Starts who can start, in order; what one who cannot is waiting for is out of reach of those behind. */
+  /** Starts who can start, in order. What the first who cannot waits for is kept from those behind it. */
   const serve = (): void => {
-    let [cores, bytes] = [cpu, memory]
-    const named = new Map([...free].map(([name, all]) => [name, all.length]))
-    for (let i = 0; i < waiting.length && cores > 0;) {
-      const waiter = waiting[i] as Waiter
-      const { wanted } = waiter
-      const fits =
-        wanted.cpu <= cores &&
-        wanted.memory <= bytes &&
-        Object.entries(wanted.slots).every(([name, count]) => count <= (named.get(name) ?? 0))
-      cores -= wanted.cpu
-      bytes -= wanted.memory
+    const left = { cpu, memory, named: new Map([...free].map(([name, all]) => [name, all.length])) }
+    const subtract = ({ wanted }: Waiter) => {
+      left.cpu -= wanted.cpu
+      left.memory -= wanted.memory
       for (const [name, count] of Object.entries(wanted.slots))
-        named.set(name, (named.get(name) ?? 0) - count)
-      if (fits) {
+        left.named.set(name, (left.named.get(name) ?? 0) - count)
+    }
+    const fits = ({ wanted }: Waiter) =>
+      wanted.cpu <= left.cpu &&
+      wanted.memory <= left.memory &&
+      Object.entries(wanted.slots).every(([name, count]) => count <= (left.named.get(name) ?? 0))
+    let reserved = false
+    for (let i = 0; i < waiting.length && left.cpu > 0;) {
+      const waiter = waiting[i] as Waiter
+      if (fits(waiter)) {
+        subtract(waiter)
         waiting.splice(i, 1)
         grant(waiter)
-      } else i++
+        continue
+      }
+      if (!reserved) subtract(waiter)
+      reserved = true
+      i++
     }
   }
 

@@ -48,8 +48,7 @@ export const readJob = (file: string): Effect.Effect<Job, EngineError> =>
     )
   )
 
-/** Progress goes to stdout, a JSON line each. */
-export const work = (job: Job, file: string): Effect.Effect<void, EngineError, Store> =>
+const leave = (job: Job, file: string): Effect.Effect<void, EngineError, Store> =>
   Effect.gen(function* () {
     const result = yield* runJob(job, (progress) =>
       Effect.sync(() => void process.stdout.write(`${encodeProgress(progress)}\n`))
@@ -63,7 +62,16 @@ export const work = (job: Job, file: string): Effect.Effect<void, EngineError, S
       catch: (cause) =>
         new EngineError({ reason: "Job", where: answer, detail: "the result cannot be written", cause })
     })
-  }).pipe(
-    Effect.raceFirst(Effect.zipRight(parentGone, Effect.interrupt)),
-    Effect.onInterrupt(() => (process.env[PARENT] === undefined ? Effect.void : endGroup))
+  })
+
+/** Progress goes to stdout, a JSON line each. */
+export const work = (job: Job, file: string): Effect.Effect<void, EngineError, Store> =>
+  Effect.withFiberRuntime<void, EngineError, Store>((self) =>
+    Effect.zipRight(
+      Effect.forkScoped(Effect.map(parentGone, () => self.unsafeInterruptAsFork(self.id()))),
+      leave(job, file)
+    ).pipe(
+      Effect.scoped,
+      Effect.onInterrupt(() => (process.env[PARENT] === undefined ? Effect.void : endGroup))
+    )
   )

@@ -191,7 +191,7 @@ describe("a run", () => {
       inputs: {},
       outputs: { text: Text },
       params: nothing,
-      resources: { cpu: 64, gpu: 8 },
+      resources: { cpu: 64, memory: 2 ** 60 },
       run: () => Effect.succeed({ text: "mine" })
     })
     const result = await inStore(

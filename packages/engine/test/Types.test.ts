@@ -2,7 +2,15 @@ import { document, pipeline, provide, stage, type GraphError, type ArtifactError
 import type { Store, StoreError } from "@tessera/store"
 import { Context, Data, Effect, Layer, Schema } from "effect"
 import { expectTypeOf, it } from "vitest"
-import { explain, plan, run, type EngineError, type RunFailed, type RunResult, type StageFailed } from "../src/index.js"
+import {
+  explain,
+  plan,
+  run,
+  type EngineError,
+  type RunFailed,
+  type RunResult,
+  type StageFailed
+} from "../src/index.js"
 
 class TooHot extends Data.TaggedError("TooHot") {}
 class NoDriver extends Data.TaggedError("NoDriver") {}
@@ -36,9 +44,15 @@ const withGpu = provide(
 type Own = GraphError | EngineError | StoreError | ArtifactError
 
 it("a run fails with what the stages and the layer fail with, and needs what is not provided yet", () => {
-  expectTypeOf(run(hot)).toEqualTypeOf<Effect.Effect<RunResult, Own | StageFailed<TooHot> | RunFailed<TooHot>, Gpu | Store>>()
+  expectTypeOf(run(hot)).toEqualTypeOf<
+    Effect.Effect<RunResult, Own | StageFailed<TooHot> | RunFailed<TooHot>, Gpu | Store>
+  >()
   expectTypeOf(run(withGpu)).toEqualTypeOf<
-    Effect.Effect<RunResult, Own | StageFailed<TooHot | NoDriver> | RunFailed<TooHot | NoDriver>, Driver | Store>
+    Effect.Effect<
+      RunResult,
+      Own | StageFailed<TooHot | NoDriver> | RunFailed<TooHot | NoDriver>,
+      Driver | Store
+    >
   >()
   expectTypeOf<Effect.Effect.Context<ReturnType<typeof plan<{}, TooHot, Gpu>>>>().toEqualTypeOf<Gpu | Store>()
   expectTypeOf<Effect.Effect.Context<ReturnType<typeof explain<{}, TooHot, Gpu>>>>().toEqualTypeOf<

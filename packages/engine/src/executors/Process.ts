@@ -3,7 +3,7 @@
  * crashes or hangs on ends with the child, and a GPU is free again when it is gone.
  */
 import { spawn } from "node:child_process"
-import { readFile, writeFile } from "node:fs/promises"
+import { mkdir, readFile, writeFile } from "node:fs/promises"
 import { extname, join } from "node:path"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
@@ -132,8 +132,13 @@ const execute = <E>(
     const at = { node: job.node, ...(job.shard === undefined ? {} : { shard: job.shard }) }
     const lost = (detail: string, cause?: unknown) =>
       new EngineError({ reason: "Lost", where: place(at), detail, cause })
+    // Within this scope's folder, so that it goes with it, however the child ends.
+    const scratch = join(folder, "scratch")
     yield* Effect.tryPromise({
-      try: () => writeFile(file, encodeJob(job)),
+      try: async () => {
+        await mkdir(scratch)
+        await writeFile(file, encodeJob({ ...job, scratch }))
+      },
       catch: (cause) => lost(`its job file cannot be written to ${file}`, cause)
     })
     const runFork = Runtime.runFork(yield* Effect.runtime())
