@@ -54,6 +54,8 @@ export interface Blobs {
   readonly refer: (digest: string, external: External) => Effect.Effect<void, StoreError>
   /** A path to read the blob from: its own, or that of an unchanged file outside. */
   readonly locate: (digest: string) => Effect.Effect<string, StoreError>
+  /** The same, only of what is on this machine. */
+  readonly here: (digest: string) => Effect.Effect<string, StoreError>
   /** Fails with what is wrong where the blob is missing or does not have its digest. */
   readonly verify: (digest: string) => Effect.Effect<void, StoreError>
 }
@@ -163,6 +165,7 @@ export const make = (layout: Layout): Blobs => {
   return {
     putBytes,
     locate,
+    here: locate,
     verify,
     putFile: (path) =>
       Effect.tap(digestFile(path), ({ digest }) =>

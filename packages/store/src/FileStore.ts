@@ -12,7 +12,7 @@ import {
   type Reader,
   type TreeReader
 } from "@tessera/core"
-import { Effect, Either, Layer, Option, ParseResult, PubSub, Schema, Stream } from "effect"
+import { Effect, Either, Layer, Option, ParseResult, PubSub, Schema, type Scope, Stream } from "effect"
 import { Action, type Artifact } from "./Action.js"
 import * as Blobs from "./Blobs.js"
 import { StoreError } from "./Errors.js"
@@ -77,14 +77,29 @@ const documentReader = <A>(
   )
 })
 
-const make = ({ root }: Options) =>
+/** What a store in a folder is made of; another store may put its own blobs in place of these. */
+export interface Parts {
+  readonly layout: Layout.Layout
+  readonly blobs: Blobs.Blobs
+  readonly warnings: PubSub.PubSub<string>
+}
+
+export const parts = ({ root }: Options): Effect.Effect<Parts, StoreError, Scope.Scope> =>
   Effect.gen(function* () {
     const layout = Layout.layout(root)
-    const blobs = Blobs.make(layout)
     yield* attempt(root, () => fs.mkdir(layout.temporary, { recursive: true }))
     yield* sweep(layout)
-    const log = yield* Logs.writer(layout)
     const warnings = yield* Effect.acquireRelease(PubSub.unbounded<string>(), PubSub.shutdown)
+    return { layout, blobs: Blobs.make(layout), warnings }
+  })
+
+export const assemble = ({
+  layout,
+  blobs,
+  warnings
+}: Parts): Effect.Effect<typeof Store.Service, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const log = yield* Logs.writer(layout)
 
     /** Looks at every blob, so that each damaged one makes way, then fails with the first problem. */
     const verifyAll = <A>(all: ReadonlyArray<A>, verify: (one: A) => Effect.Effect<void, StoreError>) =>
@@ -114,7 +129,7 @@ const make = ({ root }: Options) =>
       })
 
     return Store.of({
-      location: root,
+      location: layout.root,
       getAction: (key, onDamaged = () => Effect.void) =>
         readAction(layout.action(key)).pipe(
           Effect.tap((action) =>
@@ -209,9 +224,22 @@ const make = ({ root }: Options) =>
       follow: (run) => Logs.follow(layout, run),
       warnings: Stream.fromPubSub(warnings, { scoped: true }),
       blobPath: blobs.locate,
+      fetch: (artifact) =>
+        Effect.zipRight(
+          blobs.locate(artifact.digest),
+          artifact.kind === "tree"
+            ? Effect.flatMap(Trees.manifest(blobs, artifact.digest), ({ files }) =>
+                Effect.forEach(files, ({ digest }) => blobs.locate(digest), {
+                  concurrency: 8,
+                  discard: true
+                })
+              )
+            : Effect.void
+        ),
       maintenance: Maintenance.make(layout, blobs)
     })
   })
 
 /** A store in a folder. */
-export const layer = (options: Options): Layer.Layer<Store, StoreError> => Layer.scoped(Store, make(options))
+export const layer = (options: Options): Layer.Layer<Store, StoreError> =>
+  Layer.scoped(Store, Effect.flatMap(parts(options), assemble))

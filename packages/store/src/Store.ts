@@ -22,7 +22,7 @@ export class Store extends Context.Tag("@tessera/store/Store")<
 
     /**
      * The action of a key, if it is there and whole: every blob it names exists and has its digest. A damaged one is
-     * treated as absent; `onDamaged` hears why.
+     * treated as absent; `onDamaged` hears why. Of a store with a remote: is there, or is at the remote (see `fetch`).
      */
     readonly getAction: (
       key: string,
@@ -89,6 +89,11 @@ export class Store extends Context.Tag("@tessera/store/Store")<
      * the effect is done until its scope closes.
      */
     readonly warnings: Effect.Effect<Stream.Stream<string>, never, Scope.Scope>
+    /**
+     * Brings an artifact's bytes to this machine where only a remote has them; whatever reads an artifact does so by
+     * itself. `NotFound` where they are lost: from then on the actions that name them count as absent.
+     */
+    readonly fetch: (artifact: Artifact) => Effect.Effect<void, StoreError>
     /** A plain file path of a blob, to look at. */
     readonly blobPath: (digest: string) => Effect.Effect<string, StoreError>
     readonly maintenance: Maintenance

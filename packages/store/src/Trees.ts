@@ -123,7 +123,7 @@ export const adoptFolder = (
           const same = before !== undefined && sameFile(before.stat, stat)
           const digest = same ? before.digest : (yield* digestFile(file)).digest
           if (!same) fresh[file] = { stat, digest }
-          yield* blobs.locate(digest).pipe(Effect.catchAll(() => blobs.refer(digest, stat)))
+          yield* blobs.here(digest).pipe(Effect.catchAll(() => blobs.refer(digest, stat)))
           return entry(path, { digest, size: stat.size }, executable)
         }),
       { concurrency: 4 }
