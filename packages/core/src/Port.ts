@@ -4,6 +4,7 @@
 import * as Arrow from "apache-arrow"
 import { Schema, type Types } from "effect"
 import type { Column } from "./Column.js"
+import { shape } from "./Shape.js"
 
 export type Fields = Readonly<Record<string, Column.Any>>
 
@@ -81,8 +82,8 @@ export const arrowSchema = (table: Table<Fields>): Arrow.Schema =>
 const typeName = (type: Arrow.DataType): string => String(type)
 
 /**
- * Identifies the shape of a port, for keys: a table by its Arrow fields, a document by its encoded JSON schema
- * identity, a tree by its name alone.
+ * Identifies the shape of a port, for keys: a table by its Arrow fields, a document by the structure
+ * of its encoded side, a tree by its name alone.
  */
 export const fingerprint = (port: Port): string => {
   switch (port.kind) {
@@ -91,7 +92,7 @@ export const fingerprint = (port: Port): string => {
         .fields.map((field) => `${field.name}:${typeName(field.type)}${field.nullable ? "?" : ""}`)
         .join(",")}`
     case "document":
-      return `${port.id}#${String(Schema.encodedSchema(port.schema))}`
+      return `${port.id}#${shape(port.schema.ast)}`
     case "tree":
       return port.id
   }

@@ -78,6 +78,8 @@ export interface Fingerprint {
   readonly facts: Readonly<Record<string, string>>
   /** `import.meta.url` of modules whose code (with what they import) decides results. */
   readonly modules?: ReadonlyArray<string>
+  /** Files and folders outside of any module that decide results, such as the sources of a Python worker. */
+  readonly assets?: ReadonlyArray<URL>
   /** Facts of the machine; part of the key only where the stage is reproducible per device. */
   readonly device?: Readonly<Record<string, string>>
 }
@@ -118,6 +120,12 @@ export interface StageSpec<In extends Ports, Out extends Ports, P, PI, S, E, R, 
   readonly version: string
   /** `import.meta.url` of the module that defines the stage: its code, with all it imports, is part of the key. */
   readonly module: string
+  /**
+   * Files and folders outside of the module's imports that decide results (Python sources, templates):
+   * `new URL("../python/", import.meta.url)`. Their names and contents are part of the key; what tools leave beside
+   * them, such as `__pycache__`, is not.
+   */
+  readonly assets?: ReadonlyArray<URL>
   /** One line for people. */
   readonly description?: string
   readonly inputs: In

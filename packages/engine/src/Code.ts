@@ -25,8 +25,10 @@ export interface Code {
   readonly packages: ReadonlyArray<string>
   /** Source files, absolute. */
   readonly files: ReadonlyArray<string>
-  /** The entry. */
+  /** The entry; of assets, what was declared. */
   readonly module: string
+  /** Assets: every byte of the files counts. */
+  readonly verbatim?: true
 }
 
 const failed = (module: string, cause: unknown) =>
@@ -148,36 +150,33 @@ export const combine = (codes: ReadonlyArray<Code>): string => {
   return rest.length === 0 ? first : sha256(["tessera.code.v1+", first, ...rest.sort()].join("\n"))
 }
 
+/** A file's content as far as it decides results: without comments and white space, where it is ours to parse. */
+const content = async (file: string, verbatim: boolean): Promise<string | Uint8Array> => {
+  const script = /\.[cm]?(ts|js)(x?)$/.exec(file)
+  if (verbatim || script === null) return await readFile(file)
+  const { code } = await esbuild.transform(await readFile(file, "utf8"), {
+    loader: script[1] === "js" ? "jsx" : script[2] === "x" ? "tsx" : "ts",
+    minifyWhitespace: true,
+    legalComments: "none",
+    target: "esnext",
+    logLevel: "silent"
+  })
+  return code
+}
+
 /** The record of one or several modules. */
 export const record = (codes: ReadonlyArray<Code>): Effect.Effect<CodeRecord, EngineError> =>
   Effect.tryPromise({
     try: async () => {
       const base = dirname(fileURLToPath(new URL(codes[0]?.module.split("?")[0] ?? "")))
-      const files = [...new Set(codes.flatMap((code) => code.files))]
+      const files = new Map(
+        codes.flatMap(({ files, verbatim = false }) => files.map((file) => [file, verbatim]))
+      )
       const entries = await Promise.all(
-        files.map(async (file) => {
-          const source = await readFile(file, "utf8")
-          const loader = /\.[cm]?tsx?$/.test(file)
-            ? file.endsWith("x")
-              ? "tsx"
-              : "ts"
-            : /\.[cm]?jsx?$/.test(file)
-              ? "jsx"
-              : undefined
-          const code =
-            loader === undefined
-              ? source
-              : (
-                  await esbuild.transform(source, {
-                    loader,
-                    minifyWhitespace: true,
-                    legalComments: "none",
-                    target: "esnext",
-                    logLevel: "silent"
-                  })
-                ).code
-          return [Packages.portableName(file, base), sha256(code)] as const
-        })
+        [...files].map(
+          async ([file, verbatim]) =>
+            [Packages.portableName(file, base), sha256(await content(file, verbatim))] as const
+        )
       )
       return {
         files: Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1))),

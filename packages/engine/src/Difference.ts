@@ -53,23 +53,58 @@ export interface Codes {
   readonly after: CodeRecord | undefined
 }
 
-/** Empty where they are equal. */
-export const differences = (before: Manifest, after: Manifest, codes: Codes): ReadonlyArray<string> => [
+type Input = Manifest["inputs"][string]
+const equalInput = (a: Input, b: Input) => a[0] === b[0] && a[1] === b[1]
+
+/** Ports whose content or contract differs. */
+export const changedInputs = (before: Manifest, after: Manifest): ReadonlyArray<string> =>
+  changes(before.inputs, after.inputs, equalInput).map(([port]) => port)
+
+const inputs = (
+  before: Manifest,
+  after: Manifest,
+  causes: Readonly<Record<string, string>>
+): ReadonlyArray<string> =>
+  changes(before.inputs, after.inputs, equalInput).map(([port, a, b]) => {
+    if (a === undefined) return `input ${port} is new`
+    if (b === undefined) return `input ${port} is gone`
+    if (a[0] !== b[0]) return `input ${port} is ${b[0]}, was ${a[0]}`
+    const cause = causes[port]
+    return `input ${port} changed${cause === undefined ? "" : ` because ${cause}`}`
+  })
+
+/** What differs in the stage itself and what it ran on; its inputs are left out. */
+export const ownDifferences = (before: Manifest, after: Manifest, codes: Codes): ReadonlyArray<string> => [
+  ...stageDifferences(before, after, codes),
+  ...outcomeDifferences(before, after)
+]
+
+const stageDifferences = (before: Manifest, after: Manifest, codes: Codes): ReadonlyArray<string> => [
   ...(before.stage === after.stage ? [] : [`stage ${before.stage} → ${after.stage}`]),
   ...(before.version === after.version ? [] : [`version ${before.version} → ${after.version}`]),
   ...(before.code === after.code ? [] : [code(codes.before, codes.after)]),
-  ...changedParams(before.params, after.params),
-  ...changes(before.inputs, after.inputs, (a, b) => a[0] === b[0] && a[1] === b[1]).map(([port, a, b]) =>
-    a === undefined
-      ? `input ${port} is new`
-      : b === undefined
-        ? `input ${port} is gone`
-        : a[0] === b[0]
-          ? `input ${port} changed`
-          : `input ${port} is ${b[0]}, was ${a[0]}`
-  ),
+  ...changedParams(before.params, after.params)
+]
+
+const outcomeDifferences = (before: Manifest, after: Manifest): ReadonlyArray<string> => [
   ...changes(before.outputs, after.outputs, equal).map(([port]) => `output ${port} has another schema`),
   ...changes(before.environment, after.environment, equal).map(
     ([fact, a, b]) => `${fact} ${a ?? "unset"} → ${b ?? "unset"}`
   )
+]
+
+/**
+ * Empty where they are equal.
+ *
+ * @param causes why an input changed, by port
+ */
+export const differences = (
+  before: Manifest,
+  after: Manifest,
+  codes: Codes,
+  causes: Readonly<Record<string, string>> = {}
+): ReadonlyArray<string> => [
+  ...stageDifferences(before, after, codes),
+  ...inputs(before, after, causes),
+  ...outcomeDifferences(before, after)
 ]

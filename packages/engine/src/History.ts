@@ -1,19 +1,17 @@
 /**
  * What earlier runs of a pipeline did with a node: read from the run logs, newest first, as far back as needed.
  */
-import type { GraphError, Manifest } from "@tessera/core"
-import { document } from "@tessera/core"
+import type { Manifest } from "@tessera/core"
 import { Store, type StoreError } from "@tessera/store"
-import { DateTime, Effect, Option, Schema, Stream } from "effect"
-import * as Code from "./Code.js"
-import { differences } from "./Difference.js"
+import { Effect, Option, Schema, Stream } from "effect"
+import * as Cause from "./Cause.js"
+import { changedInputs, differences } from "./Difference.js"
 import { RunEvent } from "./Events.js"
-import { internal, StoredManifest, type Keyed } from "./Keys.js"
+import type { Keyed } from "./Keys.js"
+import * as Records from "./Records.js"
 
 /** Logs of this pipeline to look at before a node counts as one that never ran. */
 const DEPTH = 20
-
-const CodeDocument = document("tessera.Code/1", Code.CodeRecord)
 
 export interface Previous {
   readonly key: string
@@ -28,7 +26,11 @@ interface Entry {
   readonly attempt?: { readonly key: string; readonly failed: boolean }
 }
 
-type Log = ReadonlyMap<string, Entry>
+interface Log {
+  readonly run: string
+  /** By node, then by shard; the empty name where the node ran whole. */
+  readonly nodes: ReadonlyMap<string, ReadonlyMap<string, Entry>>
+}
 
 export interface Why {
   readonly previous: Option.Option<Previous>
@@ -45,50 +47,49 @@ export interface History {
   ) => Effect.Effect<Why, StoreError>
 }
 
-const place = (node: string, shard: string | undefined) => (shard === undefined ? node : `${node}\0${shard}`)
 const decodeEvent = Schema.decodeUnknownOption(RunEvent)
 
 const read = (run: string, events: Iterable<unknown>): Log => {
-  const log = new Map<string, Entry>()
+  const nodes = new Map<string, Map<string, Entry>>()
+  const entriesOf = (node: string) => {
+    const entries = nodes.get(node) ?? new Map<string, Entry>()
+    nodes.set(node, entries)
+    return entries
+  }
   for (const raw of events) {
     const event = Option.getOrUndefined(decodeEvent(raw))
     switch (event?._tag) {
       case "TaskCached":
       case "TaskCommitted":
-        log.set(place(event.node, event.shard), { result: { key: event.key, run } })
+        entriesOf(event.node).set(event.shard ?? "", { result: { key: event.key, run } })
         break
       case "TaskStarted":
       case "TaskFailed": {
-        const at = place(event.node, event.shard)
-        log.set(at, { ...log.get(at), attempt: { key: event.key, failed: event._tag === "TaskFailed" } })
+        const entries = entriesOf(event.node)
+        const attempt = { key: event.key, failed: event._tag === "TaskFailed" }
+        entries.set(event.shard ?? "", { ...entries.get(event.shard ?? ""), attempt })
         break
       }
+      case "NodeSharded":
+        entriesOf(event.node)
+        break
     }
-    // Nodes that ran shard by shard are known by their own name too.
-    if (event?._tag === "NodeSharded" && !log.has(event.node)) log.set(event.node, {})
   }
-  return log
+  return { run, nodes }
 }
 
-/** The files behind a code digest, where some run remembered them. They only add names to a message. */
-export const recorded = (digest: string): Effect.Effect<Code.CodeRecord | undefined, never, Store> =>
+/**
+ * @param current the run that asks, whose own log does not count
+ * @param upstream the graph, so that a changed input can be traced to what changed it
+ */
+export const make = (
+  pipeline: string,
+  current?: string,
+  upstream?: Cause.Upstream
+): Effect.Effect<History, never, Store> =>
   Effect.gen(function* () {
     const store = yield* Store
-    const { key } = yield* internal("code", {}, { digest }, CodeDocument.id)
-    const action = yield* store.getAction(key)
-    const artifact = Option.getOrUndefined(action)?.outputs["code"]
-    if (artifact === undefined) return undefined
-    const reader = yield* store.open(CodeDocument, artifact)
-    return yield* reader.value
-  }).pipe(
-    Effect.scoped,
-    Effect.orElseSucceed(() => undefined)
-  )
-
-/** @param current the run that asks, whose own log does not count. */
-export const make = (pipeline: string, current?: string): Effect.Effect<History, never, Store> =>
-  Effect.gen(function* () {
-    const store = yield* Store
+    const records = yield* Records.make
 
     const load = (run: string): Effect.Effect<Option.Option<Log>, StoreError> =>
       Effect.gen(function* () {
@@ -124,16 +125,41 @@ export const make = (pipeline: string, current?: string): Effect.Effect<History,
         for (let n = 0; ; n++) {
           const log = yield* nth(n)
           if (log === undefined) return { attempt, known, result: undefined }
-          known ||= log.has(node)
-          const entry = log.get(place(node, shard))
+          const entries = log.nodes.get(node)
+          known ||= entries !== undefined
+          const entry = entries?.get(shard ?? "")
           attempt ??= entry?.attempt
           if (entry?.result !== undefined) return { attempt, known: true, result: entry.result }
         }
       })
 
+    const keysIn = (run: string, node: string) =>
+      Effect.sync(() =>
+        [
+          ...(loaded
+            .find((log) => log.run === run)
+            ?.nodes.get(node)
+            ?.values() ?? [])
+        ].flatMap(({ result }) => (result === undefined ? [] : [result.key]))
+      )
+    const causes = upstream === undefined ? undefined : Cause.make(upstream, keysIn, records)
+
+    /** By input. */
+    const reasons = (node: string, run: string, before: Manifest, now: Manifest) =>
+      Effect.gen(function* () {
+        const found: Record<string, string> = {}
+        if (causes === undefined) return found
+        for (const port of changedInputs(before, now)) {
+          const reason = yield* causes.of(node, port, run)
+          if (reason !== undefined) found[port] = reason
+        }
+        return found
+      })
+
     return {
-      why: ({ node, shard }, { key, manifest, code }) =>
+      why: ({ node, shard }, keyed) =>
         Effect.gen(function* () {
+          const { key, manifest } = keyed
           const { attempt, known, result } = yield* find(node, shard)
           const tried =
             attempt?.key !== key
@@ -145,10 +171,7 @@ export const make = (pipeline: string, current?: string): Effect.Effect<History,
             const reason = tried ?? (shard !== undefined && known ? `shard ${shard} never ran` : "never ran")
             return { previous: Option.none(), differences: [], reason }
           }
-          const action = yield* store.getAction(result.key)
-          const before = Option.flatMap(action, (found) =>
-            Schema.decodeUnknownOption(StoredManifest)(found.manifest)
-          )
+          const before = yield* records.manifest(result.key)
           if (Option.isNone(before)) {
             const reason =
               tried ??
@@ -156,16 +179,12 @@ export const make = (pipeline: string, current?: string): Effect.Effect<History,
             return { previous: Option.none(), differences: [], reason }
           }
           const previous = Option.some({ ...result, manifest: before.value })
-          const changed = differences(before.value, manifest, {
-            before:
-              before.value.code === manifest.code
-                ? undefined
-                : yield* Effect.provideService(recorded(before.value.code), Store, store),
-            after:
-              before.value.code === manifest.code
-                ? undefined
-                : yield* Effect.orElseSucceed(Code.record(code), () => undefined)
-          })
+          const changed = differences(
+            before.value,
+            manifest,
+            yield* records.codes(before.value, keyed),
+            yield* reasons(node, result.run, before.value, manifest)
+          )
           const reason = changed.length === 0 ? (tried ?? "not reproducible") : changed.join("; ")
           return {
             previous,
@@ -176,22 +195,4 @@ export const make = (pipeline: string, current?: string): Effect.Effect<History,
     }
   })
 
-/** Keeps the file list behind a code digest, for later explanations. */
-export const remember = (run: string, keyed: Keyed): Effect.Effect<void, GraphError | StoreError, Store> =>
-  Effect.gen(function* () {
-    const store = yield* Store
-    const { key, manifest } = yield* internal("code", {}, { digest: keyed.manifest.code }, CodeDocument.id)
-    if (Option.isSome(yield* store.getAction(key))) return
-    const value = yield* Code.record(keyed.code)
-    const code = yield* store.putDocument(CodeDocument, value)
-    const startedAt = DateTime.formatIso(yield* DateTime.now)
-    yield* store.putAction({
-      key,
-      manifest,
-      outputs: { code },
-      run,
-      node: "tessera/code",
-      startedAt,
-      millis: 0
-    })
-  }).pipe(Effect.catchTags({ EngineError: () => Effect.void, ArtifactError: () => Effect.void }))
+export { recorded, remember } from "./Records.js"

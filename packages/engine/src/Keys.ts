@@ -9,10 +9,13 @@ import {
   type Manifest,
   type Reader,
   type Port,
-  type AnyStage
+  type AnyStage,
+  type Fingerprint,
+  type Graph
 } from "@tessera/core"
 import type { Artifact } from "@tessera/store"
 import { Effect, Schema } from "effect"
+import * as Assets from "./Assets.js"
 import * as Code from "./Code.js"
 import { StageFailed, type EngineError } from "./Errors.js"
 import type { PreparedNode } from "./Prepare.js"
@@ -60,7 +63,9 @@ const contents = (inputs: Inputs): Manifest["inputs"] =>
 /** What of a key depends on the stage alone. */
 interface Identity {
   readonly code: ReadonlyArray<Code.Code>
-  readonly environment: Readonly<Record<string, string>>
+  readonly digest: string
+  readonly outputs: Manifest["outputs"]
+  readonly environment: Manifest["environment"]
 }
 
 export interface Keys<E> {
@@ -68,6 +73,8 @@ export interface Keys<E> {
     node: PreparedNode,
     inputs: Inputs
   ) => Effect.Effect<Keyed, EngineError | GraphError | StageFailed<E>>
+  /** The executions of a node keyed so far. */
+  readonly of: (node: Graph.Node) => ReadonlyArray<Keyed>
 }
 
 /** Fingerprints are taken and modules digested once, when a node of the stage is first keyed. */
@@ -80,12 +87,23 @@ export const make = <E>(nodes: ReadonlyArray<PreparedNode>, services: Services<E
       Effect.gen(function* () {
         const { spec } = stage
         const own = (yield* all).filter((code) => code.module === spec.module)
-        if (spec.fingerprint === undefined) return { code: own, environment: {} }
-        const asked = Effect.mapError(spec.fingerprint, (cause) => new StageFailed<E>({ node: name, cause }))
-        const facts = yield* services.lend({ node: name }, asked)
+        const facts: Fingerprint =
+          spec.fingerprint === undefined
+            ? { facts: {} }
+            : yield* services.lend(
+                { node: name },
+                Effect.mapError(spec.fingerprint, (cause) => new StageFailed<E>({ node: name, cause }))
+              )
         const device = spec.reproducible === "device" ? Object.entries(facts.device ?? {}) : []
+        const code = [
+          ...own,
+          ...(yield* Code.digests(facts.modules ?? [])),
+          ...(yield* Assets.digests([...(spec.assets ?? []), ...(facts.assets ?? [])]))
+        ]
         return {
-          code: [...own, ...(yield* Code.digests(facts.modules ?? []))],
+          code,
+          digest: Code.combine(code),
+          outputs: mapValues(spec.outputs, fingerprint),
           environment: {
             ...facts.facts,
             ...Object.fromEntries(device.map(([fact, value]) => [`device:${fact}`, value]))
@@ -98,7 +116,10 @@ export const make = <E>(nodes: ReadonlyArray<PreparedNode>, services: Services<E
         identities.set(node.stage, yield* Effect.cached(identify(name, node.stage)))
     }
 
+    const byNode = new Map<Graph.Node, Array<Keyed>>()
+
     return {
+      of: (node) => byNode.get(node) ?? [],
       keyed: ({ name, node, encoded }, inputs) =>
         Effect.gen(function* () {
           const identity = yield* identities.get(node.stage) ?? identify(name, node.stage)
@@ -106,13 +127,17 @@ export const make = <E>(nodes: ReadonlyArray<PreparedNode>, services: Services<E
             format: 1,
             stage: node.stage.id,
             version: node.stage.spec.version,
-            code: Code.combine(identity.code),
+            code: identity.digest,
             params: encoded,
             inputs: contents(inputs),
-            outputs: mapValues(node.stage.spec.outputs, fingerprint),
+            outputs: identity.outputs,
             environment: identity.environment
           }
-          return { key: yield* keyOf(manifest), manifest, code: identity.code }
+          const keyed = { key: yield* keyOf(manifest), manifest, code: identity.code }
+          const others = byNode.get(node)
+          if (others === undefined) byNode.set(node, [keyed])
+          else others.push(keyed)
+          return keyed
         })
     }
   })

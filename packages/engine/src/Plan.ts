@@ -1,19 +1,18 @@
 /**
  * What a run would do, found without executing any stage.
  */
-import type { Graph, Pipeline, Targets } from "@tessera/core"
+import { type Graph, GraphError, type Pipeline, type Targets } from "@tessera/core"
 import { Store, type Action } from "@tessera/store"
-import { Effect, Option, Scope } from "effect"
+import { Effect, Option, Scope, Struct } from "effect"
 import { adopt } from "./Adopt.js"
 import type { Explanation, PlannedNode, RunOptions } from "./Engine.js"
 import { EngineError } from "./Errors.js"
 import * as History from "./History.js"
 import * as Keys from "./Keys.js"
-import { prepare, suggestion, type PreparedNode } from "./Prepare.js"
+import { prepare, suggestion, type Prepared, type PreparedNode } from "./Prepare.js"
 import type { RunError } from "./Run.js"
 import * as Services from "./Services.js"
 import { jobs, view, type Outcome, type Value } from "./Views.js"
-import { GraphError } from "@tessera/core"
 
 /** One execution, and its stored result where there is one. */
 export interface Task {
@@ -33,10 +32,29 @@ export interface Surveyed {
 
 export interface Survey {
   readonly pipeline: string
+  /** What earlier runs did with these nodes. */
+  readonly history: History.History
   readonly nodes: ReadonlyArray<Surveyed>
 }
 
+/** The reason of what never ran. */
+const NEW = "never ran"
 const LOOK = { run: "", mode: "look" } as const
+/** Lookups of results at once: they wait for the disk, not for a core. */
+const LOOKUPS = 16
+
+/** Nodes that need none of each other, after those that they need. */
+const levels = ({ byNode, nodes }: Prepared): ReadonlyArray<ReadonlyArray<PreparedNode>> => {
+  const depths = new Map<PreparedNode, number>()
+  const all: Array<Array<PreparedNode>> = []
+  for (const node of nodes) {
+    const needed = Object.values(node.node.inputs).flatMap((edge) => byNode.get(edge.node) ?? [])
+    const depth = needed.reduce((most, one) => Math.max(most, (depths.get(one) ?? 0) + 1), 0)
+    depths.set(node, depth)
+    ;(all[depth] ??= []).push(node)
+  }
+  return all
+}
 
 const surveyNode = <E>(
   prepared: PreparedNode,
@@ -68,7 +86,7 @@ const surveyNode = <E>(
             node.stage.spec.reproducible === "no" ? Option.none<Action>() : yield* store.getAction(keyed.key)
           return { ...(shard === undefined ? {} : { shard }), keyed, action }
         }),
-      { concurrency: 16 }
+      { concurrency: LOOKUPS }
     )
     return { prepared, waitsFor: [], tasks }
   })
@@ -102,14 +120,25 @@ export const survey = <T extends Targets, E, R, A>(
           const services = yield* Services.make(pipeline, scope)
           const keys = yield* Keys.make(prepared.nodes, services)
           const outcomes = new Map<Graph.Node, Outcome>()
-          const nodes: Array<Surveyed> = []
-          for (const node of prepared.nodes) {
-            const surveyed = yield* surveyNode(node, prepared.byNode, outcomes, keys)
-            const outcome = outcomeOf(surveyed)
-            if (outcome !== undefined) outcomes.set(node.node, outcome)
-            nodes.push(surveyed)
+          const surveyed = new Map<PreparedNode, Surveyed>()
+          for (const level of levels(prepared)) {
+            yield* Effect.forEach(
+              level,
+              (node) =>
+                Effect.map(surveyNode(node, prepared.byNode, outcomes, keys), (found) => {
+                  const outcome = outcomeOf(found)
+                  if (outcome !== undefined) outcomes.set(node.node, outcome)
+                  surveyed.set(node, found)
+                }),
+              { concurrency: LOOKUPS, discard: true }
+            )
           }
-          return yield* use({ pipeline: prepared.pipeline, nodes })
+          const history = yield* History.make(prepared.pipeline, undefined, {
+            nodes: prepared.nodes,
+            keyed: keys.of
+          })
+          const nodes = prepared.nodes.flatMap((node) => surveyed.get(node) ?? [])
+          return yield* use({ pipeline: prepared.pipeline, history, nodes })
         }),
       (scope, exit) => Scope.close(scope, exit)
     )
@@ -117,13 +146,14 @@ export const survey = <T extends Targets, E, R, A>(
 
 const planned = (
   { prepared: { name, node }, waitsFor, tasks, adopted }: Surveyed,
-  history: History.History
-): Effect.Effect<PlannedNode, RunError<never>, Store> =>
+  history: History.History,
+  before: ReadonlyMap<string, Planned>
+): Effect.Effect<Planned, RunError<never>, Store> =>
   Effect.gen(function* () {
     const base = { node: name, stage: node.stage.id }
     if (adopted !== undefined)
       return { ...base, status: "cached", reason: "a source; its content decides keys" }
-    if (waitsFor.length > 0) return { ...base, status: "unknown", reason: `waits for ${waitsFor.join(", ")}` }
+    if (waitsFor.length > 0) return { ...base, status: "unknown", ...waiting(waitsFor, before) }
     const missing = tasks.filter(({ action }) => Option.isNone(action))
     const [first] = missing
     const [only] = tasks
@@ -141,15 +171,37 @@ const planned = (
     return { ...base, ...detail, status: missing.length < tasks.length ? "partial" : "run", reason }
   })
 
+interface Planned extends PlannedNode {
+  /** Of a node that waits: the first node upstream that would run. */
+  readonly root?: Planned
+}
+
+/** What a node waits for, and why that would run: the reason at the far end, where it is more than being new. */
+const waiting = (
+  waitsFor: ReadonlyArray<string>,
+  before: ReadonlyMap<string, Planned>
+): Pick<Planned, "reason" | "root"> => {
+  const producers = waitsFor.flatMap((name) => before.get(name) ?? [])
+  const roots = producers.flatMap((producer) =>
+    producer.status === "unknown" ? (producer.root ?? []) : producer.status === "cached" ? [] : producer
+  )
+  const root = roots.find(({ reason }) => reason !== NEW) ?? roots[0]
+  const names = `waits for ${waitsFor.join(", ")}`
+  if (root === undefined) return { reason: names }
+  const behind = waitsFor.includes(root.node) ? "" : `, behind ${root.node}`
+  return { root, reason: root.reason === NEW ? names : `${names}${behind} (${root.reason})` }
+}
+
 /** What would run and why, in the order of the graph. */
 export const plan = <T extends Targets, E, R>(
   pipeline: Pipeline<T, E, R>,
   options: RunOptions = {}
 ): Effect.Effect<ReadonlyArray<PlannedNode>, RunError<E>, R | Store> =>
-  survey(pipeline, options, ({ pipeline: name, nodes }) =>
+  survey(pipeline, options, ({ history, nodes }) =>
     Effect.gen(function* () {
-      const history = yield* History.make(name)
-      return yield* Effect.forEach(nodes, (node) => planned(node, history))
+      const done = new Map<string, Planned>()
+      for (const node of nodes) done.set(node.prepared.name, yield* planned(node, history, done))
+      return [...done.values()].map(Struct.omit("root"))
     })
   )
 
@@ -199,7 +251,7 @@ export const explain = <T extends Targets, E, R>(
                 : `there is no shard ${wanted}${suggestion(wanted, shards)}`
         })
       }
-      const history = yield* History.make(surveyed.pipeline)
+      const { history } = surveyed
       const shard = task.shard === undefined ? {} : { shard: task.shard }
       const why = yield* history.why({ node: name, ...shard }, task.keyed)
       const cached = Option.isSome(task.action)

@@ -1,7 +1,10 @@
-import { document, key, pipeline, provide, stage, type Manifest } from "@tessera/core"
+import { existsSync } from "node:fs"
+import { join } from "node:path"
+import { document, int32, key, pipeline, provide, stage, table, utf8, type Manifest } from "@tessera/core"
+import * as Arrow from "apache-arrow"
 import { Context, Effect, Either, Layer, Schema } from "effect"
 import { expect, it } from "vitest"
-import { explain, run } from "../src/index.js"
+import { explain, plan, run } from "../src/index.js"
 import { internal } from "../src/Keys.js"
 import { failure, folder, inStore } from "./harness.js"
 import { module } from "./stages.js"
@@ -164,4 +167,74 @@ it("a layer nobody needs is not built", async () => {
   expect(built).toBe(1)
   await inStore(root, run(lazy))
   expect(built).toBe(1)
+})
+
+it.each([
+  ["NaN", Number.NaN],
+  ["an infinity", Infinity],
+  ["undefined within", { a: undefined }],
+  ["a bigint", 1n],
+  ["a date", new Date(0)],
+  ["a map", new Map([["a", 1]])],
+  ["a function", () => 1],
+  ["a symbol", Symbol("a")],
+  ["half a character", "\ud800"],
+  [
+    "an instance",
+    new (class Rule {
+      readonly a = 1
+    })()
+  ]
+])("a parameter that holds %s is an error that names it, and nothing is stored", async (_, value) => {
+  const open = stage("open", {
+    version: "1",
+    module,
+    inputs: {},
+    outputs: { text: Text },
+    params: Schema.Struct({ rule: Schema.Unknown }),
+    run: () => Effect.succeed({ text: "" })
+  })
+  const root = folder()
+  const graph = pipeline("open", { t: open({}, { rule: { x: value } }).text })
+  const error = await failure(root, run(graph))
+  expect(error).toMatchObject({ _tag: "GraphError", reason: "Unencodable", where: "stage open" })
+  expect(error.message).toContain("value.rule.x")
+  expect(await failure(root, plan(graph))).toMatchObject({ reason: "Unencodable" })
+  expect(existsSync(join(root, "actions"))).toBe(false)
+})
+
+it.each([
+  ["another type", { n: [1.5], text: ["a"] }, "column n is"],
+  ["a column less", { text: ["a"] }, "no column n"],
+  ["a null where none may be", { n: [1, null], text: ["a", "b"] }, "column n has nulls"]
+])("a table with %s than its port says is an error, and nothing is stored", async (_, columns, words) => {
+  const Rows = table("Rows/1", { n: int32, text: utf8 })
+  const wrong = stage("wrong", {
+    version: "1",
+    module,
+    inputs: {},
+    outputs: { rows: Rows },
+    params: Schema.Struct({}),
+    run: () =>
+      Effect.succeed({
+        rows: new Arrow.Table(
+          Object.fromEntries(
+            Object.entries(columns).map(([name, values]) => [
+              name,
+              name === "text"
+                ? Arrow.vectorFromArray(values as ReadonlyArray<string>, new Arrow.Utf8())
+                : Arrow.vectorFromArray(
+                    values as ReadonlyArray<number>,
+                    words.includes("is") ? new Arrow.Float64() : new Arrow.Int32()
+                  )
+            ])
+          )
+        )
+      })
+  })
+  const root = folder()
+  const error = await failure(root, run(pipeline("wrong", { rows: wrong({}, {}).rows })))
+  expect(error).toMatchObject({ _tag: "EngineError", reason: "Output", where: "wrong.rows" })
+  expect(error.message).toContain(words)
+  expect(existsSync(join(root, "actions"))).toBe(false)
 })

@@ -37,7 +37,7 @@ describe("a plan", () => {
     expect(await statuses(root, { params: { by: 0.25 } })).toEqual({
       source: "cached: cached",
       scale: "run: param by 2 → 0.25",
-      total: "unknown: waits for scale"
+      total: "unknown: waits for scale (param by 2 → 0.25)"
     })
   })
 
@@ -73,7 +73,11 @@ describe("an explanation", () => {
     expect(changed.differences).toEqual(["param note sum → x"])
     expect(changed).toMatchObject({ cached: false, reason: "param note sum → x" })
     const back = await inStore(root, explain(sums, "total"))
-    expect(back).toMatchObject({ cached: true, reason: "cached", differences: ["input numbers changed"] })
+    expect(back).toMatchObject({
+      cached: true,
+      reason: "cached",
+      differences: ["input numbers changed because stage scale's param by 3 → 2"]
+    })
     expect(back.previous?.run).not.toBe(first.run)
   })
 
