@@ -53,6 +53,9 @@ export const log = Command.make(
       Options.withDescription("Runs to list. Default: 20."),
       Options.withDefault(20)
     ),
+    schema: Options.boolean("schema").pipe(
+      Options.withDescription("The JSON Schema of an event, for programs that read logs or run --json.")
+    ),
     ...common
   },
   (args) =>
@@ -65,7 +68,8 @@ export const log = Command.make(
     help("Lists the runs of a store, newest first, or tells what one of them did.", [
       ["log", "When each run started, how long it took and how it ended."],
       ["log last", "The events of the last run."],
-      ["log 01M8 --follow", "Those of a run that is under way, as they come."]
+      ["log 01M8 --follow", "Those of a run that is under way, as they come."],
+      ["log --schema > event.schema.json", "What the lines of a log mean."]
     ])
   )
 )

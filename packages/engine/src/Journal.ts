@@ -5,6 +5,7 @@
 import { Store, type StoreError } from "@tessera/store"
 import { DateTime, Effect } from "effect"
 import type { RunEvent } from "./Events.js"
+import { record } from "./Telemetry.js"
 
 type Untimed<Event> = Event extends unknown ? Omit<Event, "at"> : never
 
@@ -27,6 +28,7 @@ export const make = (
           Effect.gen(function* () {
             const event = { ...untimed, at: DateTime.formatIso(yield* DateTime.now) } as RunEvent
             if (event._tag !== "TaskProgress") yield* store.appendEvent(run, event)
+            yield* record(event)
             yield* onEvent(event)
           }).pipe(Effect.uninterruptible)
         )

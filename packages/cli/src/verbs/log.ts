@@ -1,7 +1,7 @@
 /**
  * `tessera log`: the runs of a store, or what one of them told.
  */
-import { Logbook, type RunEvent } from "@tessera/engine"
+import { eventSchema, Logbook, type RunEvent } from "@tessera/engine"
 import { Chunk, Effect, Stream } from "effect"
 import * as Format from "../Format.js"
 import * as Output from "../Output.js"
@@ -13,6 +13,7 @@ export interface LogArgs {
   readonly run: string | undefined
   readonly follow: boolean
   readonly limit: number
+  readonly schema: boolean
   readonly store: string
   readonly json: boolean
 }
@@ -80,6 +81,7 @@ const list = ({ limit, json }: LogArgs) =>
 
 export const log = (args: LogArgs) =>
   Effect.gen(function* () {
+    if (args.schema) return yield* Output.json(eventSchema)
     if (args.run === undefined && !args.follow) return yield* list(args)
     const run = yield* resolveRun(args.run ?? "last")
     const events = args.follow ? Logbook.follow(run) : Logbook.events(run)

@@ -13,6 +13,7 @@ import * as ProgressView from "../ProgressView.js"
 import { loadArgs, type PipelineArgs } from "../Load.js"
 import { storeLayer } from "../StoreLayer.js"
 import * as Style from "../Style.js"
+import * as Telemetry from "../Telemetry.js"
 
 export interface RunArgs extends PipelineArgs {
   readonly concurrency: Option.Option<number>
@@ -111,4 +112,4 @@ export const run = (args: RunArgs) =>
       )
     )
     yield* summary(result, elapsed)
-  }).pipe(Effect.provide(storeLayer(args.store)))
+  }).pipe(Effect.provide([storeLayer(args.store), Telemetry.layer]))
