@@ -55,7 +55,7 @@ describe("telemetry", () => {
     const shards = squares.map(
       ({ attributes }) => attributes.find(({ key }) => key === "shard")?.value.stringValue
     )
-    expect(shards.toSorted()).toEqual(["0", "1"])
+    expect(shards.toSorted((a = "", b = "") => a.localeCompare(b))).toEqual(["0", "1"])
     expect(squares.every(({ parentSpanId }) => parentSpanId === run?.spanId)).toBe(true)
     expect([...metrics]).toEqual(expect.arrayContaining(["tessera.tasks", "tessera.task.duration"]))
     expect([...headers]).toEqual(["llm compression"])
