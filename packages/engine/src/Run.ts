@@ -21,6 +21,7 @@ import * as Losses from "./Losses.js"
 import * as Machine from "./Machine.js"
 import { prepare, type Prepared, type PreparedNode } from "./Prepare.js"
 import * as Priority from "./Priority.js"
+import * as Restore from "./Restore.js"
 import { retried } from "./Retry.js"
 import * as Services from "./Services.js"
 import * as Slots from "./Slots.js"
@@ -78,7 +79,41 @@ const look = <E>(run: Progress<E>, node: PreparedNode, job: Job): Effect.Effect<
     return { ...job, keyed, known }
   })
 
-/** Waits for slots, then for the key; gives both back between attempts. */
+const restoring = <E>(run: Progress<E>): Restore.Restoring<E> => ({
+  run: run.journal.run,
+  byNode: run.prepared.byNode,
+  outcomes: run.outcomes,
+  recompute: (node) => recompute(run, node)
+})
+
+const arriving = <E>(run: Progress<E>, edge: Graph.Edge) =>
+  Restore.arriving(restoring(run), edge, run.arriving(edge))
+
+const jobsOf = <E>(run: Progress<E>, prepared: PreparedNode) =>
+  Effect.gen(function* () {
+    const inputs = Object.entries(prepared.node.inputs)
+    const values = yield* Effect.all(
+      Object.fromEntries(inputs.map(([port, edge]) => [port, arriving(run, edge)]))
+    )
+    return yield* jobs(prepared, run.losses.without(prepared, values))
+  })
+
+/** What counted as cached and turned out to be lost is executed after all. */
+const recompute = <E>(run: Progress<E>, prepared: PreparedNode): Effect.Effect<void, Failure<E>, Store> =>
+  Effect.gen(function* () {
+    const todo = yield* jobsOf(run, prepared)
+    const again = (job: Job) =>
+      Effect.gen(function* () {
+        const keyed = yield* run.keys.keyed(prepared, job.inputs)
+        const known = yield* lookUp(prepared, keyed.key)
+        if (Option.isSome(known)) return
+        run.count.cached--
+        yield* compute(run, prepared, { ...job, keyed, known })
+      })
+    yield* Effect.forEach(todo, again, { concurrency: WAITING, discard: true })
+  })
+
+/** Waits for inputs, then for slots, then for the key; gives the last two back between attempts. */
 const compute = <E>(
   run: Progress<E>,
   prepared: PreparedNode,
@@ -87,6 +122,7 @@ const compute = <E>(
   Effect.gen(function* () {
     const { node } = prepared
     const place = at(prepared, shard)
+    yield* Restore.inputs(restoring(run), prepared, inputs)
     const wanted = yield* Slots.wanted(prepared.name, node.stage.spec.resources, run.slots.capacity)
     const priority = (yield* run.priorities).get(node) ?? 0
     const executor = run.executors.get(node) ?? Executors.inline
@@ -156,10 +192,7 @@ const runNode = <E>(run: Progress<E>, prepared: PreparedNode): Effect.Effect<voi
     const { all, because } = run.losses.inherit(prepared)
     if (because.length > 0) yield* run.journal.tell({ _tag: "NodeSkipped", node: name, because })
     if (all) return
-    const values = yield* Effect.all(
-      Object.fromEntries(Object.entries(node.inputs).map(([port, edge]) => [port, run.arriving(edge)]))
-    )
-    const todo = yield* jobs(prepared, run.losses.without(prepared, values))
+    const todo = yield* jobsOf(run, prepared)
     if (node.each) {
       yield* run.journal.tell({
         _tag: "NodeSharded",
@@ -196,7 +229,8 @@ const targetArtifacts = <E>(run: Progress<E>): Effect.Effect<Record<string, Arti
     const targets: Record<string, Artifact> = {}
     for (const [name, edge] of Object.entries(run.prepared.targets)) {
       if (!run.losses.whole(edge)) continue
-      const value = yield* run.arriving(edge)
+      const value = yield* arriving(run, edge)
+      yield* Restore.target(restoring(run), edge, value)
       if (value._tag === "One") targets[name] = value.artifact
       else for (const { shard, artifact } of value.shards) targets[`${name}/${shard}`] = artifact
     }

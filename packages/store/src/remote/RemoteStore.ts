@@ -121,11 +121,17 @@ const make = (
         const look = (blob: string, expected: number) =>
           Effect.gen(function* () {
             if (yield* Effect.isSuccess(own.here(blob))) return true
+            // Told when it was lost.
             if (elsewhere.lost.has(blob)) return false
             const there = yield* reading.through(protocol.head("cas", hex(blob)))
-            if (Option.isNone(there) || (there.value.size ?? expected) !== expected) return false
-            absent.push(blob)
-            return true
+            if (Option.isSome(there) && (there.value.size ?? expected) === expected) {
+              absent.push(blob)
+              return true
+            }
+            yield* warn(
+              `${Option.isNone(there) ? "does not have" : "has another size of"} ${blob}, which a record names; what made it is computed again`
+            )
+            return false
           })
         if (kind !== "tree") return (yield* look(digest, size)) ? Option.some(absent) : Option.none()
         // What a tree holds is only known from its manifest, which is small.
@@ -156,10 +162,7 @@ const make = (
         const found = Option.all(
           yield* Effect.forEach(Object.values(action.outputs), promised, { concurrency: 4 })
         )
-        if (Option.isNone(found)) {
-          yield* warn(`a result of ${action.node} lacks a blob there (${key}); it counts as absent`)
-          return Option.none()
-        }
+        if (Option.isNone(found)) return Option.none()
         yield* Effect.forEach(found.value.flat(), elsewhere.note, { concurrency: 8, discard: true })
         yield* local.putAction(action)
         return Option.some(action)
