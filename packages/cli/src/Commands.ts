@@ -4,7 +4,7 @@
 import { Args, Command, HelpDoc, Options, Usage } from "@effect/cli"
 import { Effect, Option } from "effect"
 import { common, help, json, lazy, verbose } from "./CommandParts.js"
-import { diff, gc, log, pin, show, verify } from "./StoreCommands.js"
+import { diff, gc, log, pin, show } from "./StoreCommands.js"
 
 const pipeline = Args.text({ name: "pipeline" }).pipe(
   Args.withDescription("A TypeScript file whose default export is a pipeline.")
@@ -205,6 +205,49 @@ const graph = Command.make(
   )
 )
 
+const verify = Command.make(
+  "verify",
+  {
+    pipeline: Args.text({ name: "pipeline" }).pipe(
+      Args.withDescription("Execute its stored results again and compare. Without: read blobs only."),
+      Args.optional
+    ),
+    node: Options.text("node").pipe(
+      Options.withPseudoName("name"),
+      Options.withDescription("With a pipeline: only this node."),
+      Options.repeated
+    ),
+    ...graphOptions,
+    ...common
+  },
+  (args) =>
+    Option.match(args.pipeline, {
+      onNone: () =>
+        Effect.flatMap(
+          lazy(() => import("./verbs/verify.js")),
+          ({ verify }) => verify(args)
+        ),
+      onSome: (pipeline) =>
+        Effect.flatMap(
+          lazy(() => import("./verbs/reproduce.js")),
+          ({ reproduce }) => reproduce({ ...args, pipeline })
+        )
+    })
+).pipe(
+  Command.withDescription(
+    help("Checks that a store is what it says: its blobs, or that its results come out again.", [
+      [
+        "verify",
+        "Reads every blob again; ends with 3 where one is damaged. It is moved aside, and a run recomputes it."
+      ],
+      [
+        "verify moa.ts --node optimise",
+        "Executes the node again for each stored result; ends with 1 where one differs. Nothing is replaced."
+      ]
+    ])
+  )
+)
+
 const job = Command.make(
   "job",
   {
@@ -248,7 +291,7 @@ export const tessera = Command.make("tessera").pipe(
         HelpDoc.p("graph <pipeline>: draws it, as Mermaid text or SVG"),
         HelpDoc.p("gc: what the store no longer needs, and its removal"),
         HelpDoc.p("pin [name] [artifact]: artifacts that gc leaves alone"),
-        HelpDoc.p("verify: reads every blob of the store again"),
+        HelpDoc.p("verify [pipeline]: reads every blob again, or executes stored results again and compares"),
         HelpDoc.p("job <file>: one execution that run, or a cluster, wrote down")
       ]),
       HelpDoc.p("tessera <verb> --help tells more, with examples."),

@@ -167,22 +167,3 @@ export const pin = Command.make(
     ])
   )
 )
-
-export const verify = Command.make("verify", common, (args) =>
-  Effect.flatMap(
-    lazy(() => import("./verbs/verify.js")),
-    ({ verify }) => verify(args)
-  )
-).pipe(
-  Command.withDescription(
-    help(
-      "Reads every blob of the store again and compares it with its digest; looks for results that lack one.",
-      [
-        [
-          "verify",
-          "Ends with 3 where something is damaged. Damaged blobs are moved aside; a run recomputes them."
-        ]
-      ]
-    )
-  )
-)

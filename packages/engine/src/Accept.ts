@@ -10,7 +10,7 @@ import { EngineError } from "./Errors.js"
 import * as History from "./History.js"
 import { survey } from "./Plan.js"
 import { suggestion } from "./Prepare.js"
-import type { RunError } from "./Run.js"
+import type { Failure } from "./Executor.js"
 
 export interface Acceptance {
   readonly by: string
@@ -34,7 +34,7 @@ export const accept = <T extends Targets, E, R>(
   node: string,
   { by, why }: Acceptance,
   options: RunOptions = {}
-): Effect.Effect<Accepted, RunError<E>, R | Store> =>
+): Effect.Effect<Accepted, Failure<E>, R | Store> =>
   survey(pipeline, options, ({ pipeline: name, nodes }) =>
     Effect.gen(function* () {
       const found = nodes.find(({ prepared }) => prepared.name === node)

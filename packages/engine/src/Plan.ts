@@ -7,16 +7,17 @@ import { Effect, Option, Scope, Struct } from "effect"
 import { adopt } from "./Adopt.js"
 import type { Explanation, PlannedNode, RunOptions } from "./Engine.js"
 import { EngineError } from "./Errors.js"
+import type { Failure } from "./Executor.js"
 import * as History from "./History.js"
 import * as Keys from "./Keys.js"
 import { prepare, suggestion, type Prepared, type PreparedNode } from "./Prepare.js"
-import type { RunError } from "./Run.js"
 import * as Services from "./Services.js"
 import { jobs, view, type Outcome, type Value } from "./Views.js"
 
 /** One execution, and its stored result where there is one. */
 export interface Task {
   readonly shard?: string
+  readonly inputs: Keys.Inputs
   readonly keyed: Keys.Keyed
   readonly action: Option.Option<Action>
 }
@@ -30,8 +31,9 @@ export interface Surveyed {
   readonly adopted?: Keys.Inputs
 }
 
-export interface Survey {
+export interface Survey<E> {
   readonly pipeline: string
+  readonly services: Services.Services<E>
   /** What earlier runs did with these nodes. */
   readonly history: History.History
   readonly nodes: ReadonlyArray<Surveyed>
@@ -61,7 +63,7 @@ const surveyNode = <E>(
   byNode: ReadonlyMap<Graph.Node, PreparedNode>,
   outcomes: ReadonlyMap<Graph.Node, Outcome>,
   keys: Keys.Keys<E>
-): Effect.Effect<Surveyed, RunError<E>, Store> =>
+): Effect.Effect<Surveyed, Failure<E>, Store> =>
   Effect.gen(function* () {
     const store = yield* Store
     const { node } = prepared
@@ -84,7 +86,7 @@ const surveyNode = <E>(
           const keyed = yield* keys.keyed(prepared, inputs)
           const action =
             node.stage.spec.reproducible === "no" ? Option.none<Action>() : yield* store.getAction(keyed.key)
-          return { ...(shard === undefined ? {} : { shard }), keyed, action }
+          return { ...(shard === undefined ? {} : { shard }), inputs, keyed, action }
         }),
       { concurrency: LOOKUPS }
     )
@@ -110,8 +112,8 @@ const outcomeOf = ({ prepared, waitsFor, tasks, adopted }: Surveyed): Outcome | 
 export const survey = <T extends Targets, E, R, A>(
   pipeline: Pipeline<T, E, R>,
   options: RunOptions,
-  use: (survey: Survey) => Effect.Effect<A, RunError<E>, Store>
-): Effect.Effect<A, RunError<E>, R | Store> =>
+  use: (survey: Survey<E>) => Effect.Effect<A, Failure<E>, Store>
+): Effect.Effect<A, Failure<E>, R | Store> =>
   Effect.flatMap(prepare(pipeline, options), (prepared) =>
     Effect.acquireUseRelease(
       Scope.make(),
@@ -138,7 +140,7 @@ export const survey = <T extends Targets, E, R, A>(
             keyed: keys.of
           })
           const nodes = prepared.nodes.flatMap((node) => surveyed.get(node) ?? [])
-          return yield* use({ pipeline: prepared.pipeline, history, nodes })
+          return yield* use({ pipeline: prepared.pipeline, services, history, nodes })
         }),
       (scope, exit) => Scope.close(scope, exit)
     )
@@ -148,7 +150,7 @@ const planned = (
   { prepared: { name, node }, waitsFor, tasks, adopted }: Surveyed,
   history: History.History,
   before: ReadonlyMap<string, Planned>
-): Effect.Effect<Planned, RunError<never>, Store> =>
+): Effect.Effect<Planned, Failure<never>, Store> =>
   Effect.gen(function* () {
     const base = { node: name, stage: node.stage.id }
     if (adopted !== undefined)
@@ -196,7 +198,7 @@ const waiting = (
 export const plan = <T extends Targets, E, R>(
   pipeline: Pipeline<T, E, R>,
   options: RunOptions = {}
-): Effect.Effect<ReadonlyArray<PlannedNode>, RunError<E>, R | Store> =>
+): Effect.Effect<ReadonlyArray<PlannedNode>, Failure<E>, R | Store> =>
   survey(pipeline, options, ({ history, nodes }) =>
     Effect.gen(function* () {
       const done = new Map<string, Planned>()
@@ -214,7 +216,7 @@ export const explain = <T extends Targets, E, R>(
   pipeline: Pipeline<T, E, R>,
   node: string,
   options: RunOptions = {}
-): Effect.Effect<Explanation, RunError<E>, R | Store> =>
+): Effect.Effect<Explanation, Failure<E>, R | Store> =>
   survey(pipeline, options, (surveyed) =>
     Effect.gen(function* () {
       const [, name = node, wanted] = /^(.*?)(?:\[(.*)\])?$/s.exec(node) ?? []
