@@ -4,7 +4,7 @@
 import * as fs from "node:fs/promises"
 import { dirname, join } from "node:path"
 import { sha256 } from "@tessera/core"
-import { Effect, Either, Schema } from "effect"
+import { Effect, Either, Schema, type Stream } from "effect"
 import { StoreError } from "./Errors.js"
 import {
   attempt,
@@ -16,6 +16,7 @@ import {
   type Written
 } from "./Files.js"
 import type { Layout } from "./Layout.js"
+import { stage } from "./Staging.js"
 
 /** A file outside the store, and what it looked like when it was digested. */
 export const External = Schema.Struct({
@@ -48,6 +49,10 @@ export interface Blobs {
   readonly putBytes: (
     bytes: Uint8Array | string
   ) => Effect.Effect<{ readonly digest: string; readonly size: number }, StoreError>
+  /** Bytes that are hashed and written as they come; where the stream fails or is interrupted, nothing of it remains. */
+  readonly putStream: <E, R>(
+    content: Stream.Stream<Uint8Array, E, R>
+  ) => Effect.Effect<{ readonly digest: string; readonly size: number }, StoreError | E, R>
   readonly putFile: (
     path: string
   ) => Effect.Effect<{ readonly digest: string; readonly size: number }, StoreError>
@@ -164,6 +169,14 @@ export const make = (layout: Layout): Blobs => {
 
   return {
     putBytes,
+    putStream: (content) =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const { digest, size, link } = yield* stage(layout.temporary, content)
+          yield* put(digest, link(layout.blob(digest)))
+          return { digest, size }
+        })
+      ),
     locate,
     here: locate,
     verify,

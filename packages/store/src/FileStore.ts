@@ -21,6 +21,7 @@ import * as Layout from "./Layout.js"
 import * as Leases from "./Leases.js"
 import * as Logs from "./Logs.js"
 import * as Maintenance from "./Maintenance.js"
+import { split } from "./SplitTable.js"
 import { Store } from "./Store.js"
 import * as Tables from "./Tables.js"
 import * as Trees from "./Trees.js"
@@ -207,7 +208,7 @@ export const assemble = ({
           // The kind was matched above; the types of the three readers cannot follow it.
           return reader as Reader<P>
         }),
-      split: (artifact, by) => Tables.split(blobs, artifact, by),
+      split: (artifact, by) => split(blobs, artifact, by),
       concat: (table, artifacts) => Tables.concat(blobs, table, artifacts),
       lease: (key) => Leases.lease(layout, key),
       scratch: Effect.acquireRelease(

@@ -88,6 +88,18 @@ export const copyAtomically = (
     }
   })
 
+/** Gives a whole file its name, unless one of that name is there. */
+export const link = async (partial: string, path: string): Promise<Written> => {
+  await fs.mkdir(dirname(path), { recursive: true })
+  try {
+    await fs.link(partial, path)
+    return "written"
+  } catch (cause) {
+    if (errorCode(cause) !== "EEXIST") throw cause
+    return "existed"
+  }
+}
+
 const publish = (
   temporary: string,
   path: string,
@@ -99,18 +111,12 @@ const publish = (
     try {
       await fs.mkdir(temporary, { recursive: true })
       await fill(partial)
-      await fs.mkdir(dirname(path), { recursive: true })
       if (mode === "replace") {
+        await fs.mkdir(dirname(path), { recursive: true })
         await fs.rename(partial, path)
         return "written"
       }
-      let written: Written = "written"
-      try {
-        await fs.link(partial, path)
-      } catch (cause) {
-        if (errorCode(cause) !== "EEXIST") throw cause
-        written = "existed"
-      }
+      const written = await link(partial, path)
       await fs.rm(partial)
       return written
     } catch (cause) {

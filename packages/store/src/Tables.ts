@@ -1,7 +1,6 @@
 /**
- * Tables in the store: committing, reading, splitting, concatenating.
+ * Tables in the store: committing, reading, concatenating.
  */
-import * as fs from "node:fs/promises"
 import {
   ArtifactError,
   arrowSchema,
@@ -12,14 +11,14 @@ import {
   type TableReader
 } from "@tessera/core"
 import * as Arrow from "apache-arrow"
-import { Chunk, Effect, ParseResult, Schema, Stream } from "effect"
+import { Chunk, Effect, Option, ParseResult, Schema, Stream } from "effect"
 import type { Artifact } from "./Action.js"
 import type { Blobs } from "./Blobs.js"
 import * as Canonical from "./CanonicalTable.js"
-import { StoreError } from "./Errors.js"
-import { attempt } from "./Files.js"
+import type { StoreError } from "./Errors.js"
+import { read, readBatches } from "./TableFile.js"
 
-const trying = <A>(artifact: string, run: () => A): Effect.Effect<A, ArtifactError> =>
+export const trying = <A>(artifact: string, run: () => A): Effect.Effect<A, ArtifactError> =>
   Effect.try({
     try: run,
     catch: (cause) =>
@@ -33,27 +32,51 @@ const trying = <A>(artifact: string, run: () => A): Effect.Effect<A, ArtifactErr
           })
   })
 
-const commit = (
+/** Pulls from a generator, as slowly as its consumer goes. What it throws is an error of the artifact. */
+export const pulled = <A>(artifact: string, generate: () => Iterator<A>): Stream.Stream<A, ArtifactError> =>
+  Stream.suspend(() => {
+    const values = generate()
+    return Stream.repeatEffectOption(
+      Effect.flatMap(
+        Effect.mapError(
+          trying(artifact, () => values.next()),
+          Option.some
+        ),
+        (next) => (next.done === true ? Effect.fail(Option.none()) : Effect.succeed(next.value))
+      )
+    )
+  })
+
+/** Batch by batch: one of them, and the buffers of a file being written, are all that is held. */
+export const commit = <E, R>(
   blobs: Blobs,
   table: Table<Fields>,
-  batches: ReadonlyArray<Arrow.RecordBatch>
-): Effect.Effect<Artifact, StoreError | ArtifactError> =>
-  Effect.gen(function* () {
-    const bytes = yield* trying(table.id, () => Canonical.encode(table, batches))
-    const blob = yield* blobs.putBytes(bytes)
-    return {
-      kind: "table",
+  batches: Stream.Stream<Arrow.RecordBatch, E, R>
+): Effect.Effect<Artifact, StoreError | ArtifactError | E, R> =>
+  Effect.suspend(() => {
+    const encoder = Canonical.encoder(table)
+    let rows = 0
+    const pieces = Stream.mapEffect(batches, (batch) => {
+      rows += batch.numRows
+      return trying(table.id, () => Chunk.unsafeFromArray(encoder.batch(batch)))
+    }).pipe(Stream.concat(Stream.sync(() => Chunk.unsafeFromArray(encoder.end()))), Stream.flattenChunks)
+    return Effect.map(blobs.putStream(pieces), (blob) => ({
+      kind: "table" as const,
       type: table.id,
       ...blob,
-      rows: batches.reduce((sum, batch) => sum + batch.numRows, 0)
-    }
+      rows
+    }))
   })
 
 export const putArrow = (blobs: Blobs, table: Table<Fields>, content: Arrow.Table) =>
-  Effect.flatMap(
-    trying(table.id, () => [...Canonical.fromArrow(table, content)]),
-    (batches) => commit(blobs, table, batches)
+  commit(
+    blobs,
+    table,
+    pulled(table.id, () => Canonical.fromArrow(table, content))
   )
+
+/** Rows that are checked and turned into columns at a time: a divisor of BATCH_ROWS. */
+const CHUNK_ROWS = 4096
 
 export const putRows = <E, R>(
   blobs: Blobs,
@@ -61,12 +84,13 @@ export const putRows = <E, R>(
   rows: Stream.Stream<unknown, E, R>
 ): Effect.Effect<Artifact, StoreError | ArtifactError | E, R> => {
   const decode = Schema.decodeUnknown(Schema.Array(rowSchema(table)), { onExcessProperty: "error" })
-  return rows.pipe(
-    Stream.rechunk(Canonical.BATCH_ROWS),
-    Stream.chunks,
-    Stream.mapAccumEffect(0, (before, chunk) =>
-      decode(Chunk.toReadonlyArray(chunk)).pipe(
-        Effect.mapError(
+  const batches = Stream.suspend(() => {
+    const waiting = Canonical.rows(table)
+    let before = 0
+    const add = (chunk: Chunk.Chunk<unknown>) =>
+      Effect.gen(function* () {
+        const valid = yield* Effect.mapError(
+          decode(Chunk.toReadonlyArray(chunk)),
           (error) =>
             new ArtifactError({
               reason: "SchemaMismatch",
@@ -74,46 +98,34 @@ export const putRows = <E, R>(
               detail: `rows from ${before} on do not fit: ${ParseResult.TreeFormatter.formatErrorSync(error)}`,
               cause: error
             })
-        ),
-        Effect.flatMap((valid) => trying(table.id, () => Canonical.fromRows(table, valid))),
-        Effect.map((batch) => [before + batch.numRows, batch] as const)
-      )
-    ),
-    Stream.runCollect,
-    Effect.flatMap((batches) => commit(blobs, table, Chunk.toReadonlyArray(batches)))
-  )
+        )
+        before += chunk.length
+        return yield* trying(table.id, () => {
+          waiting.add(valid)
+          return waiting.count() === Canonical.BATCH_ROWS ? Option.some(waiting.take()) : Option.none()
+        })
+      })
+    const rest = Effect.suspend(() =>
+      waiting.count() === 0 ? Effect.succeedNone : Effect.asSome(trying(table.id, waiting.take))
+    )
+    return rows.pipe(
+      Stream.rechunk(CHUNK_ROWS),
+      Stream.chunks,
+      Stream.mapEffect(add),
+      Stream.concat(Stream.fromEffect(rest)),
+      Stream.filterMap((batch) => batch)
+    )
+  })
+  return commit(blobs, table, batches)
 }
 
-export const read = (
-  blobs: Blobs,
-  artifact: Artifact
-): Effect.Effect<Arrow.Table, ArtifactError | StoreError> =>
-  Effect.gen(function* () {
-    const path = yield* blobs.locate(artifact.digest)
-    const bytes = yield* attempt(path, () => fs.readFile(path))
-    return yield* Effect.try({
-      try: () => Arrow.tableFromIPC(bytes),
-      catch: (cause) =>
-        new ArtifactError({
-          reason: "Corrupt",
-          artifact: artifact.digest,
-          detail: "is not an Arrow file; delete it from the store and run again",
-          cause
-        })
-    })
-  })
-
 const rowsOf = function* (
-  table: Arrow.Table,
+  batch: Arrow.RecordBatch,
   names: ReadonlyArray<string>
 ): Generator<Record<string, unknown>> {
-  for (const batch of table.batches) {
-    const vectors = names.map((name) => [name, batch.getChild(name)] as const)
-    for (let i = 0; i < batch.numRows; i++) {
-      yield Object.fromEntries(
-        vectors.map(([name, vector]) => [name, Canonical.plain(vector?.get(i) ?? null)])
-      )
-    }
+  const vectors = names.map((name) => [name, batch.getChild(name)] as const)
+  for (let i = 0; i < batch.numRows; i++) {
+    yield Object.fromEntries(vectors.map(([name, vector]) => [name, Canonical.plain(vector?.get(i) ?? null)]))
   }
 }
 
@@ -127,109 +139,88 @@ const unavailable = (artifact: Artifact) => (error: ArtifactError | StoreError) 
         cause: error
       })
 
+/** Fails where a stored table of this schema does not satisfy the port. */
+const fits = (port: Table<Fields>, artifact: Artifact) => (schema: Arrow.Schema) => {
+  const wrong = Canonical.mismatch(arrowSchema(port), schema)
+  return wrong === undefined
+    ? Effect.void
+    : new ArtifactError({
+        reason: "SchemaMismatch",
+        artifact: `${artifact.type} ${artifact.digest}`,
+        detail: `the port ${port.id} cannot read it: it ${wrong}`
+      })
+}
+
 export const open = <F extends Fields>(
   blobs: Blobs,
   port: Table<F>,
   artifact: Artifact
 ): Effect.Effect<TableReader<F>, ArtifactError> =>
   Effect.gen(function* () {
+    const check = fits(port, artifact)
     const table = yield* Effect.cached(
       Effect.mapError(read(blobs, artifact), unavailable(artifact)).pipe(
-        Effect.filterOrElse(
-          (table) => Canonical.mismatch(arrowSchema(port), table.schema) === undefined,
-          (table) =>
-            new ArtifactError({
-              reason: "SchemaMismatch",
-              artifact: `${artifact.type} ${artifact.digest}`,
-              detail: `the port ${port.id} cannot read it: it ${Canonical.mismatch(arrowSchema(port), table.schema)}`
-            })
-        )
+        Effect.tap(({ schema }) => check(schema))
       )
     )
+    const names = Object.keys(port.fields)
     return {
       digest: artifact.digest,
       table,
-      rows: Stream.unwrap(
-        Effect.map(table, (content) =>
+      rows: Stream.unwrap(readBatches(blobs, artifact, check)).pipe(
+        Stream.mapError(unavailable(artifact)),
+        Stream.flatMap((batch) =>
           // The columns were checked against the port's above.
-          Stream.fromIterable(rowsOf(content, Object.keys(port.fields)) as Iterable<Row<Table<F>>>)
+          Stream.fromIterable(rowsOf(batch, names) as Iterable<Row<Table<F>>>)
         )
       )
     }
   })
 
-/** A stored table's own declaration, as far as rewriting parts of it needs. */
-const declared = (artifact: Artifact, schema: Arrow.Schema): Table<Fields> => ({
-  kind: "table",
-  id: artifact.type,
-  fields: Object.fromEntries(
-    schema.fields.map((field) => [
-      field.name,
-      { arrow: field.type, nullable: field.nullable, schema: Schema.Unknown as never, _A: (a: never) => a }
-    ])
-  )
-})
-
-export const split = (
-  blobs: Blobs,
-  artifact: Artifact,
-  by: string
-): Effect.Effect<
-  ReadonlyArray<{ readonly shard: string; readonly artifact: Artifact }>,
-  StoreError | ArtifactError
-> =>
-  Effect.gen(function* () {
-    const whole = yield* read(blobs, artifact)
-    const column = whole.getChild(by)
-    if (column === null) {
-      return yield* new ArtifactError({
-        reason: "SchemaMismatch",
-        artifact: artifact.digest,
-        detail: `cannot be split by ${by}: it has no such column`
+/** The canonical batches of what comes in batches of any size. */
+const rebatched = <E>(
+  table: Table<Fields>,
+  batches: Stream.Stream<Arrow.RecordBatch, E>
+): Stream.Stream<Arrow.RecordBatch, E | ArtifactError> =>
+  Stream.suspend(() => {
+    let waiting: Array<Arrow.RecordBatch> = []
+    let count = 0
+    const taken = (rows: number) =>
+      trying(table.id, () => {
+        const content = new Arrow.Table(waiting)
+        waiting = rows < count ? content.slice(rows).batches : []
+        count -= rows
+        return Chunk.fromIterable(Canonical.fromArrow(table, content.slice(0, rows)))
       })
-    }
-    const rows = new Map<unknown, Array<number>>()
-    for (let i = 0; i < column.length; i++) {
-      const value: unknown = column.get(i)
-      const known = rows.get(value)
-      if (known === undefined) rows.set(value, [i])
-      else known.push(i)
-    }
-    const values = [...rows.keys()].sort((a, b) =>
-      typeof a === "string" ? (a < String(b) ? -1 : 1) : Number(a) - Number(b)
-    )
-    const table = declared(artifact, whole.schema)
-    return yield* Effect.forEach(values, (value) =>
-      Effect.gen(function* () {
-        const part = yield* trying(artifact.digest, () => take(whole, rows.get(value) ?? []))
-        return { shard: String(value), artifact: yield* putArrow(blobs, table, part) }
-      })
+    return batches.pipe(
+      Stream.filter((batch) => batch.numRows > 0),
+      Stream.mapEffect((batch) => {
+        waiting.push(batch)
+        count += batch.numRows
+        return count < Canonical.BATCH_ROWS
+          ? Effect.succeed(Chunk.empty())
+          : taken(count - (count % Canonical.BATCH_ROWS))
+      }),
+      Stream.concat(Stream.suspend(() => (count === 0 ? Stream.empty : Stream.fromEffect(taken(count))))),
+      Stream.flattenChunks
     )
   })
 
-/** The given rows: runs of neighbours are slices, so a sorted table is split without touching single rows. */
-const take = (table: Arrow.Table, rows: ReadonlyArray<number>): Arrow.Table => {
-  const parts: Array<Arrow.Table> = []
-  for (let from = 0; from < rows.length;) {
-    let to = from + 1
-    while (to < rows.length && rows[to] === (rows[to - 1] ?? 0) + 1) to++
-    const first = rows[from] ?? 0
-    parts.push(table.slice(first, first + to - from))
-    from = to
-  }
-  const [head, ...rest] = parts
-  return head === undefined ? table.slice(0, 0) : head.concat(...rest)
-}
+/** Artifacts opened at once: small ones wait for the disk more than for anything else. */
+const OPEN = 8
 
 export const concat = (
   blobs: Blobs,
   table: Table<Fields>,
   artifacts: ReadonlyArray<Artifact>
-): Effect.Effect<Artifact, StoreError | ArtifactError> =>
-  Effect.gen(function* () {
-    const tables = yield* Effect.forEach(artifacts, (artifact) => read(blobs, artifact), { concurrency: 8 })
-    const [head, ...rest] = tables.filter(({ numRows }) => numRows > 0)
-    return head === undefined
-      ? yield* commit(blobs, table, [])
-      : yield* putArrow(blobs, table, head.concat(...rest))
-  })
+): Effect.Effect<Artifact, StoreError | ArtifactError> => {
+  const names = Object.keys(table.fields)
+  const batches = Stream.fromIterable(artifacts).pipe(
+    Stream.mapEffect((artifact) => readBatches(blobs, artifact, fits(table, artifact)), {
+      concurrency: OPEN
+    }),
+    Stream.flatten(),
+    Stream.map((batch) => batch.select(names))
+  )
+  return commit(blobs, table, rebatched(table, batches))
+}
