@@ -182,7 +182,7 @@ describe("a table that is written piece by piece", () => {
           expect(streamed).toEqual(arrow)
         }
       ),
-      { numRuns: 4 }
+      { numRuns: 2 }
     )
   }, 120_000)
 
