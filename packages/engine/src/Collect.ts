@@ -15,7 +15,7 @@ export interface Keep {
   readonly age?: Duration.Duration
 }
 
-/** A run that never said that it ended is taken to be under way for so long. */
+/** A run that never said that it ended is taken to be under way for so long; longer only while some lease is held. */
 const UNFINISHED = Duration.days(7)
 
 export interface Collection extends Garbage {
@@ -27,25 +27,32 @@ export interface Collection extends Garbage {
   }
   /** Bytes of the blobs that would go. */
   readonly bytes: number
+  /** What was written or used since then (milliseconds since the epoch) stays: to be told to the store's `remove`. */
+  readonly youngest: number
 }
 
 const started = (at: string): number => Date.parse(at) || 0
+
+/** A run that may be under way: what it wrote may not be named anywhere yet. */
+const mayRun = ({ outcome, startedAt }: Logbook.RunSummary, now: number, leased: boolean): boolean =>
+  outcome === "unfinished" && (leased || now - started(startedAt) <= Duration.toMillis(UNFINISHED))
 
 const keptRuns = (
   all: ReadonlyArray<Logbook.RunSummary>,
   keep: Keep,
   now: number,
-  grace: Duration.Duration
+  grace: Duration.Duration,
+  leased: boolean
 ): ReadonlyArray<Logbook.RunSummary> => {
   const seen = new Map<string, number>()
-  return all.filter(({ pipeline, startedAt, outcome }) => {
-    const newer = seen.get(pipeline) ?? 0
-    seen.set(pipeline, newer + 1)
-    const age = now - started(startedAt)
+  return all.filter((run) => {
+    const newer = seen.get(run.pipeline) ?? 0
+    seen.set(run.pipeline, newer + 1)
+    const age = now - started(run.startedAt)
     return (
       newer < (keep.runs ?? 0) ||
       age <= Duration.toMillis(Duration.max(grace, keep.age ?? Duration.zero)) ||
-      (outcome === "unfinished" && age <= Duration.toMillis(UNFINISHED))
+      mayRun(run, now, leased)
     )
   })
 }
@@ -84,8 +91,9 @@ const isNeeded = (action: Action, reachable: ReadonlySet<string>, codes: Readonl
 
 /**
  * Finds what can go: runs that are not kept; executions that no kept run made or used; blobs that nothing left names.
- * Pinned artifacts stay, and so does everything younger than the grace period, in which a run that is under way may
- * have written what it has not published yet.
+ * Pinned artifacts stay, and so does everything that was written or used within the grace period, in which a run that is
+ * under way may have written what it has not published yet. While a lease is held the period begins no later than the
+ * first run that has not ended.
  */
 export const garbage = (
   keep: Keep,
@@ -94,9 +102,14 @@ export const garbage = (
   Effect.gen(function* () {
     const store = yield* Store
     const now = yield* Clock.currentTimeMillis
-    const youngest = now - Duration.toMillis(grace)
+    const leased = (yield* store.maintenance.leased).length > 0
     const runs = Chunk.toReadonlyArray(yield* Stream.runCollect(Logbook.runs))
-    const kept = keptRuns(runs, keep, now, grace)
+    const kept = keptRuns(runs, keep, now, grace, leased)
+    const underWay = leased ? runs.filter((run) => mayRun(run, now, leased)) : []
+    const youngest = underWay.reduce(
+      (first, { startedAt }) => Math.min(first, started(startedAt)),
+      now - Duration.toMillis(grace)
+    )
     const keptIds = new Set(kept.map(({ run }) => run))
     const used: Used = { keys: new Set(), artifacts: [] }
     yield* Effect.forEach(kept, ({ run }) => addUsed(used, run), { discard: true })
@@ -114,19 +127,22 @@ export const garbage = (
     yield* reachAll(used.artifacts)
     yield* reachAll((yield* store.maintenance.pins).map(({ artifact }) => artifact))
 
+    const files = yield* store.maintenance.actions
+    const young = new Set(files.filter(({ modified }) => modified > youngest).map(({ key }) => key))
     const actions = Chunk.toReadonlyArray(yield* Stream.runCollect(store.actions))
     const stays = new Set<string>()
     const codes = new Set<string>()
     for (const action of actions) {
       if (isInternal(action)) continue
-      if (!used.keys.has(action.key) && started(action.startedAt) + action.millis <= youngest) continue
+      if (!used.keys.has(action.key) && !young.has(action.key)) continue
       stays.add(action.key)
       codes.add(manifestOf(action)?.code ?? "")
       yield* reachAll(Object.values(action.outputs))
     }
     // Oldest first: what is split may be a concatenation.
     for (const action of actions.filter(isInternal).toReversed()) {
-      if (!isNeeded(action, reachable, codes) && !keptIds.has(action.run)) continue
+      const kept = young.has(action.key) || keptIds.has(action.run)
+      if (!kept && !isNeeded(action, reachable, codes)) continue
       stays.add(action.key)
       yield* reachAll(Object.values(action.outputs))
     }
@@ -138,9 +154,11 @@ export const garbage = (
     const size = (all: typeof blobs) => all.reduce((sum, blob) => sum + blob.size, 0)
     return {
       runs: runs.filter(({ run }) => !keptIds.has(run)).map(({ run }) => run),
-      actions: actions.filter(({ key }) => !stays.has(key)).map(({ key }) => key),
+      // With those that are damaged, which say nothing of what they need.
+      actions: files.filter(({ key }) => !stays.has(key) && !young.has(key)).map(({ key }) => key),
       blobs: going,
       bytes: size(going),
+      youngest,
       kept: {
         runs: kept.length,
         actions: stays.size,

@@ -4,13 +4,14 @@
 import * as fs from "node:fs/promises"
 import { dirname, join } from "node:path"
 import { sha256 } from "@tessera/core"
-import { Effect, Either, Schema, type Stream } from "effect"
+import { Duration, Effect, Either, Schema, type Stream } from "effect"
 import { StoreError } from "./Errors.js"
 import {
   attempt,
-  copyAtomically,
+  copyAside,
   digestFile,
   errorCode,
+  place,
   uniqueName,
   writeAtomically,
   type Written
@@ -45,6 +46,26 @@ export const sameFile = (a: External, b: External): boolean =>
 
 const decodeExternal = Schema.decodeUnknownEither(Schema.parseJson(External))
 
+/** How often a use of a file is noted. Garbage collection counts it as younger than it is by no more than this. */
+const NOTED = Duration.minutes(10)
+
+/** Whether a use at this time would not be noted any more. */
+export const isStale = (used: number): boolean => Date.now() - used > Duration.toMillis(NOTED)
+
+/**
+ * Young again: whoever collects garbage must not take what is about to be used. In a store that cannot be written nobody
+ * collects.
+ * @returns whether the file is still there
+ */
+export const touch = (path: string): Effect.Effect<boolean> =>
+  attempt(path, () => {
+    const now = new Date()
+    return fs.utimes(path, now, now)
+  }).pipe(
+    Effect.as(true),
+    Effect.catchAll(({ reason }) => Effect.succeed(reason !== "NotFound"))
+  )
+
 export interface Blobs {
   readonly putBytes: (
     bytes: Uint8Array | string
@@ -63,25 +84,30 @@ export interface Blobs {
   readonly here: (digest: string) => Effect.Effect<string, StoreError>
   /** Fails with what is wrong where the blob is missing or does not have its digest. */
   readonly verify: (digest: string) => Effect.Effect<void, StoreError>
+  /** Like `verify`, of a blob that is going to be used: whoever collects garbage then takes it for young. */
+  readonly use: (digest: string) => Effect.Effect<void, StoreError>
 }
 
 export const make = (layout: Layout): Blobs => {
   // Blobs are immutable: once a process has hashed one, it need not again.
   const verified = new Set<string>()
 
+  /** When the store's own file was written or last used, in milliseconds since the epoch; undefined where there is none. */
+  const ownFile = (digest: string): Effect.Effect<number | undefined, StoreError> =>
+    attempt(layout.blob(digest), () =>
+      fs.stat(layout.blob(digest)).then(
+        ({ mtimeMs }) => mtimeMs,
+        (cause: unknown) => {
+          if (errorCode(cause) === "ENOENT") return undefined
+          throw cause
+        }
+      )
+    )
+
   const locate = (digest: string): Effect.Effect<string, StoreError> =>
     Effect.gen(function* () {
       const own = layout.blob(digest)
-      const there = yield* attempt(own, async () => {
-        try {
-          await fs.access(own)
-          return true
-        } catch (cause) {
-          if (errorCode(cause) === "ENOENT") return false
-          throw cause
-        }
-      })
-      if (there) return own
+      if ((yield* ownFile(digest)) !== undefined) return own
       const record = yield* attempt(layout.external(digest), () =>
         fs.readFile(layout.external(digest), "utf8")
       ).pipe(
@@ -125,44 +151,40 @@ export const make = (layout: Layout): Blobs => {
         verified.add(digest)
         return
       }
-      // Out of the way, so that the recomputed blob can take its place.
+      // Out of the way, so that the recomputed blob can take its place; where it cannot be moved, that one replaces it.
       const aside = join(layout.quarantine, `${digest.replace(":", "-")}.${uniqueName()}`)
-      yield* attempt(own, async () => {
-        await fs.mkdir(dirname(aside), { recursive: true })
-        await fs.rename(own, aside)
-      })
+      const moved = yield* Effect.isSuccess(
+        attempt(own, async () => {
+          await fs.mkdir(dirname(aside), { recursive: true })
+          await fs.rename(own, aside)
+        })
+      )
       return yield* new StoreError({
         reason: "Corrupt",
         path: own,
-        detail: `is damaged (its digest is ${found.digest}); it was moved to ${aside}`
+        detail: `is damaged (its digest is ${found.digest})${moved ? `; it was moved to ${aside}` : ""}`
       })
     })
 
-  /** Young again: whoever collects garbage must not take what is about to be named. */
-  const touch = (digest: string): Effect.Effect<void> =>
-    Effect.ignore(
-      attempt(layout.blob(digest), async () => {
-        const now = new Date()
-        await fs.utimes(layout.blob(digest), now, now)
-      })
-    )
-
-  /** A blob that is there already may be damaged: then it makes way for the one at hand. */
-  const put = (digest: string, write: Effect.Effect<Written, StoreError>): Effect.Effect<void, StoreError> =>
-    Effect.flatMap(write, (written) =>
-      written === "written"
-        ? Effect.void
-        : Effect.zipRight(touch(digest), verify(digest)).pipe(
-            Effect.catchIf(
-              ({ reason }) => reason === "Corrupt" || reason === "NotFound",
-              () => Effect.asVoid(write)
-            )
-          )
-    )
+  /** A blob that is there already is not written again, unless it is damaged: then it makes way for the one at hand. */
+  const put = (
+    digest: string,
+    write: (mode: "keep" | "replace") => Effect.Effect<Written, StoreError>
+  ): Effect.Effect<void, StoreError> => {
+    const whole = Effect.zipRight(touch(layout.blob(digest)), verify(digest))
+    return Effect.gen(function* () {
+      if ((yield* ownFile(digest)) === undefined && (yield* write("keep")) === "written") return
+      yield* Effect.catchIf(
+        whole,
+        ({ reason }) => reason === "Corrupt" || reason === "NotFound",
+        () => Effect.asVoid(write("replace"))
+      )
+    })
+  }
 
   const putBytes: Blobs["putBytes"] = (bytes) => {
     const digest = sha256(bytes)
-    return put(digest, writeAtomically(layout.temporary, layout.blob(digest), bytes, "keep")).pipe(
+    return put(digest, (mode) => writeAtomically(layout.temporary, layout.blob(digest), bytes, mode)).pipe(
       Effect.as({ digest, size: typeof bytes === "string" ? Buffer.byteLength(bytes) : bytes.byteLength })
     )
   }
@@ -172,17 +194,29 @@ export const make = (layout: Layout): Blobs => {
     putStream: (content) =>
       Effect.scoped(
         Effect.gen(function* () {
-          const { digest, size, link } = yield* stage(layout.temporary, content)
-          yield* put(digest, link(layout.blob(digest)))
+          const { digest, size, path } = yield* stage(layout.temporary, content)
+          yield* put(digest, (mode) => place(path, layout.blob(digest), mode))
           return { digest, size }
         })
       ),
     locate,
     here: locate,
     verify,
+    use: (digest) =>
+      Effect.gen(function* () {
+        const used = yield* ownFile(digest)
+        if (used !== undefined && isStale(used)) yield* touch(layout.blob(digest))
+        yield* verify(digest)
+      }),
     putFile: (path) =>
-      Effect.tap(digestFile(path), ({ digest }) =>
-        put(digest, copyAtomically(layout.temporary, layout.blob(digest), path))
+      Effect.scoped(
+        Effect.gen(function* () {
+          // The digest is that of the copy: the file itself may change meanwhile.
+          const copy = yield* copyAside(layout.temporary, path)
+          const found = yield* digestFile(copy)
+          yield* put(found.digest, (mode) => place(copy, layout.blob(found.digest), mode))
+          return found
+        })
       ),
     refer: (digest, external) =>
       Effect.asVoid(

@@ -12,15 +12,18 @@ import {
   type Reader,
   type TreeReader
 } from "@tessera/core"
-import { Effect, Either, Layer, Option, ParseResult, PubSub, Schema, type Scope, Stream } from "effect"
-import { Action, type Artifact } from "./Action.js"
+import { Effect, Layer, ParseResult, PubSub, Schema, type Scope, Stream } from "effect"
+import type { Artifact } from "./Action.js"
+import * as ActionFiles from "./ActionFiles.js"
+import * as Adopted from "./Adopted.js"
 import * as Blobs from "./Blobs.js"
 import { StoreError } from "./Errors.js"
-import { attempt, errorCode, uniqueName, writeAtomically } from "./Files.js"
+import { attempt, uniqueName } from "./Files.js"
 import * as Layout from "./Layout.js"
 import * as Leases from "./Leases.js"
 import * as Logs from "./Logs.js"
 import * as Maintenance from "./Maintenance.js"
+import * as Results from "./Results.js"
 import { split } from "./SplitTable.js"
 import { Store } from "./Store.js"
 import * as Tables from "./Tables.js"
@@ -30,8 +33,6 @@ export interface Options {
   /** The store's folder; made where it is not there. */
   readonly root: string
 }
-
-const ActionFile = Schema.parseJson(Action)
 
 /** Leftovers of processes that died: their names begin with the process's id. */
 const sweep = (layout: Layout.Layout): Effect.Effect<void> =>
@@ -88,7 +89,13 @@ export interface Parts {
 export const parts = ({ root }: Options): Effect.Effect<Parts, StoreError, Scope.Scope> =>
   Effect.gen(function* () {
     const layout = Layout.layout(root)
-    yield* attempt(root, () => fs.mkdir(layout.temporary, { recursive: true }))
+    // A store that cannot be written can be read.
+    yield* attempt(root, () => fs.mkdir(layout.temporary, { recursive: true })).pipe(
+      Effect.catchIf(
+        ({ reason }) => reason === "ReadOnly" || reason === "Permission",
+        (error) => Effect.mapError(Effect.asVoid(attempt(root, () => fs.access(layout.root))), () => error)
+      )
+    )
     yield* sweep(layout)
     const warnings = yield* Effect.acquireRelease(PubSub.unbounded<string>(), PubSub.shutdown)
     return { layout, blobs: Blobs.make(layout), warnings }
@@ -100,76 +107,13 @@ export const assemble = ({
   warnings
 }: Parts): Effect.Effect<typeof Store.Service, never, Scope.Scope> =>
   Effect.gen(function* () {
-    const log = yield* Logs.writer(layout)
-
-    /** Looks at every blob, so that each damaged one makes way, then fails with the first problem. */
-    const verifyAll = <A>(all: ReadonlyArray<A>, verify: (one: A) => Effect.Effect<void, StoreError>) =>
-      Effect.flatMap(Effect.partition(all, verify, { concurrency: 8 }), ([[first]]) =>
-        first === undefined ? Effect.void : Effect.fail(first)
-      )
-    const verifyOutput = (artifact: Artifact): Effect.Effect<void, StoreError> =>
-      Effect.zipRight(
-        blobs.verify(artifact.digest),
-        artifact.kind === "tree"
-          ? Effect.flatMap(Trees.manifest(blobs, artifact.digest), ({ files }) =>
-              verifyAll(files, ({ digest }) => blobs.verify(digest))
-            )
-          : Effect.void
-      )
-
-    const readAction = (path: string): Effect.Effect<Option.Option<Action>, StoreError> =>
-      attempt(path, async () => {
-        const text = await fs.readFile(path, "utf8").catch((cause: unknown) => {
-          if (errorCode(cause) === "ENOENT") return undefined
-          throw cause
-        })
-        if (text === undefined) return Option.none()
-        const action = Schema.decodeUnknownEither(ActionFile)(text)
-        if (Either.isRight(action)) return Option.some(action.right)
-        throw new StoreError({ reason: "Corrupt", path, detail: "is not a whole action" })
-      })
+    const log = yield* Logs.writer(layout, (detail) => PubSub.publish(warnings, detail))
 
     return Store.of({
       location: layout.root,
-      getAction: (key, onDamaged = () => Effect.void) =>
-        readAction(layout.action(key)).pipe(
-          Effect.tap((action) =>
-            Option.isSome(action) ? verifyAll(Object.values(action.value.outputs), verifyOutput) : Effect.void
-          ),
-          Effect.catchIf(
-            (error) => error.reason === "Corrupt" || error.reason === "NotFound",
-            (error) => Effect.as(onDamaged(error.message), Option.none())
-          )
-        ),
-      putAction: (action) =>
-        Effect.flatMap(Effect.orDie(Schema.encode(ActionFile)(action)), (text) =>
-          writeAtomically(layout.temporary, layout.action(action.key), text, "replace")
-        ),
-      actions: Stream.unwrap(
-        Effect.map(
-          attempt(layout.actions, () =>
-            fs.readdir(layout.actions, { recursive: true }).catch((cause: unknown) => {
-              if (errorCode(cause) === "ENOENT") return []
-              throw cause
-            })
-          ),
-          (names) =>
-            Stream.fromEffect(
-              Effect.forEach(
-                names.filter((name) => name.endsWith(".json")),
-                (name) =>
-                  Effect.orElseSucceed(readAction(join(layout.actions, name)), () => Option.none<Action>()),
-                { concurrency: 16 }
-              )
-            ).pipe(
-              Stream.flatMap((found) =>
-                Stream.fromIterable(
-                  found.flatMap(Option.toArray).sort((a, b) => (a.startedAt < b.startedAt ? 1 : -1))
-                )
-              )
-            )
-        )
-      ),
+      getAction: Results.make(layout, blobs).get,
+      putAction: (action) => ActionFiles.put(layout, action),
+      actions: ActionFiles.all(layout),
       putTable: (table, content) =>
         "batches" in content ? Tables.putArrow(blobs, table, content) : Tables.putRows(blobs, table, content),
       putDocument: (port, value) =>
@@ -186,7 +130,7 @@ export const assemble = ({
           return { kind: "document", type: port.id, ...(yield* blobs.putBytes(text)) }
         }),
       putFolder: (type, folder) => Trees.putFolder(blobs, type, folder),
-      adoptFolder: (type, folder) => Trees.adoptFolder(layout, blobs, type, folder),
+      adoptFolder: (type, folder) => Adopted.adoptFolder(layout, blobs, type, folder),
       open: <P extends Port>(port: P, artifact: Artifact) =>
         Effect.gen(function* () {
           if (port.kind !== artifact.kind) {

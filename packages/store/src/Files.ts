@@ -6,8 +6,10 @@ import { constants, createReadStream } from "node:fs"
 import * as fs from "node:fs/promises"
 import { dirname, join } from "node:path"
 import { pipeline } from "node:stream/promises"
-import { Effect } from "effect"
+import { Effect, type Scope } from "effect"
 import { StoreError } from "./Errors.js"
+import * as HashThreads from "./HashThreads.js"
+import type { FileDigest } from "./HashThreads.js"
 
 const explain = (code: string | undefined): readonly [StoreError["reason"], string] => {
   switch (code) {
@@ -71,26 +73,40 @@ export const writeAtomically = (
     }
   })
 
-/** Like `writeAtomically`, with the content of another file, by reference where the file system can. */
-export const copyAtomically = (
+/** A flushed copy of a file, by reference where the file system can; gone with the scope unless it was given a name. */
+export const copyAside = (
   temporary: string,
-  path: string,
   from: string
-): Effect.Effect<Written, StoreError> =>
-  publish(temporary, path, "keep", async (partial) => {
-    await fs.copyFile(from, partial, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL)
-    await fs.chmod(partial, 0o444)
-    const file = await fs.open(partial, "r")
-    try {
-      await file.sync()
-    } finally {
-      await file.close()
-    }
-  })
+): Effect.Effect<string, StoreError, Scope.Scope> => {
+  const partial = join(temporary, uniqueName())
+  return Effect.acquireRelease(
+    attempt(from, async () => {
+      try {
+        await fs.mkdir(temporary, { recursive: true })
+        await fs.copyFile(from, partial, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL)
+        await fs.chmod(partial, 0o444)
+        const file = await fs.open(partial, "r")
+        try {
+          await file.sync()
+        } finally {
+          await file.close()
+        }
+        return partial
+      } catch (cause) {
+        await fs.rm(partial, { force: true })
+        throw cause
+      }
+    }),
+    () => Effect.promise(() => fs.rm(partial, { force: true }))
+  )
+}
 
-/** Gives a whole file its name, unless one of that name is there. */
-export const link = async (partial: string, path: string): Promise<Written> => {
+const give = async (partial: string, path: string, mode: "keep" | "replace"): Promise<Written> => {
   await fs.mkdir(dirname(path), { recursive: true })
+  if (mode === "replace") {
+    await fs.rename(partial, path)
+    return "written"
+  }
   try {
     await fs.link(partial, path)
     return "written"
@@ -99,6 +115,14 @@ export const link = async (partial: string, path: string): Promise<Written> => {
     return "existed"
   }
 }
+
+/** Gives a flushed file on the store's disk a name; with `keep` it has its old one too. */
+export const place = (
+  partial: string,
+  path: string,
+  mode: "keep" | "replace"
+): Effect.Effect<Written, StoreError> =>
+  Effect.uninterruptible(attempt(path, () => give(partial, path, mode)))
 
 const publish = (
   temporary: string,
@@ -111,32 +135,32 @@ const publish = (
     try {
       await fs.mkdir(temporary, { recursive: true })
       await fill(partial)
-      if (mode === "replace") {
-        await fs.mkdir(dirname(path), { recursive: true })
-        await fs.rename(partial, path)
-        return "written"
-      }
-      const written = await link(partial, path)
-      await fs.rm(partial)
-      return written
-    } catch (cause) {
+      return await give(partial, path, mode)
+    } finally {
       await fs.rm(partial, { force: true })
-      throw cause
     }
   }).pipe(Effect.uninterruptible)
 
-/** Files up to this size are read in one go. */
+/** Files up to this size are read in one go, by this thread. */
 const SMALL = 1 << 20
+/** Larger ones than this are hashed by another thread. */
+const LARGE = 32 << 20
 
-/** The digest and size of a file; a large one is read as a stream. */
-export const digestFile = (
-  path: string
-): Effect.Effect<{ readonly digest: string; readonly size: number }, StoreError> =>
-  attempt(path, async () => {
-    const hash = createHash("sha256")
-    const { size } = await fs.stat(path)
-    if (size <= SMALL) return { digest: `sha256:${hash.update(await fs.readFile(path)).digest("hex")}`, size }
-    const stream = createReadStream(path, { highWaterMark: 1 << 20 })
-    await pipeline(stream, hash)
-    return { digest: `sha256:${hash.digest("hex")}`, size: stream.bytesRead }
-  })
+/** The digest and size of a file. */
+export const digestFile = (path: string): Effect.Effect<FileDigest, StoreError> =>
+  Effect.flatMap(
+    attempt(path, () => fs.stat(path)),
+    ({ size }) =>
+      size > LARGE
+        ? Effect.mapError(HashThreads.digest(path), (cause) => storeError(path, cause))
+        : attempt(path, async () => {
+            const hash = createHash("sha256")
+            if (size <= SMALL) {
+              const bytes = await fs.readFile(path)
+              return { digest: `sha256:${hash.update(bytes).digest("hex")}`, size: bytes.byteLength }
+            }
+            const stream = createReadStream(path, { highWaterMark: 1 << 20 })
+            await pipeline(stream, hash)
+            return { digest: `sha256:${hash.digest("hex")}`, size: stream.bytesRead }
+          })
+  )

@@ -2,6 +2,7 @@
  * Where things are in a store's folder.
  */
 import { join } from "node:path"
+import { sha256 } from "@tessera/core"
 
 export interface Layout {
   readonly root: string
@@ -21,7 +22,9 @@ export interface Layout {
   readonly temporary: string
   /** Blobs that did not have the digest they were stored under. */
   readonly quarantine: string
-  readonly stats: string
+  /** What the files of an adopted folder looked like when they were digested. */
+  readonly stats: (folder: string) => string
+  readonly trees: string
 }
 
 const hex = (digest: string) => digest.replace(/^sha256:/, "")
@@ -45,6 +48,7 @@ export const layout = (root: string): Layout => {
     leases: join(root, "leases"),
     temporary: join(root, "tmp"),
     quarantine: join(root, "quarantine"),
-    stats: join(root, "stats.json")
+    stats: (folder) => join(root, "stats", `${hex(sha256(folder))}.json`),
+    trees: join(root, "trees")
   }
 }

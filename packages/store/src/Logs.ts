@@ -28,28 +28,54 @@ const write = (layout: Layout, run: string, text: string): Effect.Effect<void, S
     }
   })
 
-/** Writes events in the background, and what is left when the scope closes. A failed write fails the next append. */
-export const writer = (layout: Layout): Effect.Effect<Writer, never, Scope.Scope> =>
+/**
+ * Writes events in the background, and what is left when the scope closes. A failed write fails the next append; where
+ * nothing may be written at all, events are dropped, which `warn` hears once: a run that finds everything needs no more.
+ */
+export const writer = (
+  layout: Layout,
+  warn: (detail: string) => Effect.Effect<void>
+): Effect.Effect<Writer, never, Scope.Scope> =>
   Effect.gen(function* () {
     const waiting = new Map<string, Array<string>>()
     let failure: StoreError | undefined
+    let dropping = false
+    const drop = (error: StoreError) =>
+      Effect.suspend(() => {
+        if (dropping) return Effect.void
+        dropping = true
+        return warn(`${error.path}: ${error.detail.split(";")[0]}; what runs do here is not logged`)
+      })
     const one = yield* Effect.makeSemaphore(1)
     const flush = Effect.suspend(() => {
       const batches = [...waiting]
       waiting.clear()
-      return Effect.forEach(batches, ([run, lines]) => write(layout, run, lines.join("")), { discard: true })
+      return Effect.forEach(
+        batches,
+        ([run, lines]) =>
+          Effect.catchIf(
+            write(layout, run, lines.join("")),
+            ({ reason }) => reason === "ReadOnly" || reason === "Permission",
+            drop
+          ),
+        { discard: true }
+      )
     }).pipe(
       Effect.tapError((error) => Effect.sync(() => (failure = error))),
       one.withPermits(1),
       Effect.uninterruptible
     )
-    yield* Effect.addFinalizer(() => Effect.ignore(flush))
+    // Nobody appends any more who could be told otherwise.
+    yield* Effect.addFinalizer(() =>
+      Effect.catchAll(flush, (error) => Effect.logWarning(`the log of a run lacks its end: ${error.message}`))
+    )
     yield* Effect.ignore(flush).pipe(Effect.repeat(Schedule.spaced(FLUSH)), Effect.forkScoped)
     return {
       flush,
       append: (run, event) =>
         Effect.suspend(() => {
           if (failure !== undefined) return failure
+          if (dropping) return Effect.void
           const line = `${JSON.stringify(event)}\n`
           const lines = waiting.get(run)
           if (lines === undefined) waiting.set(run, [line])

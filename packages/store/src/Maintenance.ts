@@ -1,20 +1,30 @@
 /**
  * What keeps a store in order: an inventory, pins, and removal.
  */
+import type { Stats } from "node:fs"
 import * as fs from "node:fs/promises"
 import { join } from "node:path"
-import { Effect, Either, Schema } from "effect"
+import { Duration, Effect, Either, Schema } from "effect"
 import { Artifact } from "./Action.js"
+import * as ActionFiles from "./ActionFiles.js"
 import type { Blobs } from "./Blobs.js"
 import { StoreError } from "./Errors.js"
 import { attempt, errorCode, writeAtomically } from "./Files.js"
 import type { Layout } from "./Layout.js"
+import { removeGarbage } from "./Removal.js"
+import * as Results from "./Results.js"
 import * as Trees from "./Trees.js"
 
 export interface StoredBlob {
   readonly digest: string
   readonly size: number
-  /** When it was written, in milliseconds since the epoch. */
+  /** When it was written or last used, in milliseconds since the epoch; a use may be noted ten minutes late. */
+  readonly modified: number
+}
+
+export interface StoredAction {
+  readonly key: string
+  /** As of a blob. */
   readonly modified: number
 }
 
@@ -36,6 +46,12 @@ export interface Garbage {
 export interface Maintenance {
   /** Every blob in the store's own folder. */
   readonly blobs: Effect.Effect<ReadonlyArray<StoredBlob>, StoreError>
+  /** Every action, damaged ones too. */
+  readonly actions: Effect.Effect<ReadonlyArray<StoredAction>, StoreError>
+  /** Reads an action and all its blobs again, which is no use of them: fails with what is missing or damaged. */
+  readonly check: (key: string) => Effect.Effect<void, StoreError>
+  /** Keys that somebody is computing. */
+  readonly leased: Effect.Effect<ReadonlyArray<string>, StoreError>
   /** Digests of the files of a tree. */
   readonly treeFiles: (digest: string) => Effect.Effect<ReadonlyArray<string>, StoreError>
   /** Reads a blob again: fails where it is missing or damaged; a damaged one is moved aside. */
@@ -45,8 +61,13 @@ export interface Maintenance {
   readonly pin: (pin: Pin) => Effect.Effect<void, StoreError>
   /** Whether there was such a pin. */
   readonly unpin: (name: string) => Effect.Effect<boolean, StoreError>
-  /** Actions go before the blobs that they name: whoever looks in between finds a result whole or not at all. */
-  readonly remove: (garbage: Garbage) => Effect.Effect<void, StoreError>
+  /**
+   * Actions go before the blobs that they name: whoever looks in between finds a result whole or not at all. What was
+   * written or used since `youngest` (milliseconds since the epoch) stays, even if that happens while this works: a
+   * result that is used meanwhile stays with all its blobs. Default: nothing of it is that young.
+   * @returns what did go
+   */
+  readonly remove: (garbage: Garbage, youngest?: number) => Effect.Effect<Garbage, StoreError>
 }
 
 const PinFile = Schema.parseJson(Pin)
@@ -65,69 +86,92 @@ const missing = (cause: unknown): undefined => {
   throw cause
 }
 
-export const make = (layout: Layout, blobs: Blobs): Maintenance => {
-  const removeFile = (path: string) =>
-    attempt(path, async () => {
-      // Read-only: some file systems do not remove such files.
-      await fs.chmod(path, 0o644).catch(missing)
-      await fs.rm(path, { recursive: true, force: true })
-    })
-  return {
-    blobs: Effect.flatMap(names(layout.blobs, true), (found) =>
-      Effect.map(
-        Effect.forEach(
-          found.filter((name) => /^[0-9a-f]{2}.[0-9a-f]{62}$/.test(name)),
-          (name) =>
-            attempt(name, async () => {
-              const stat = await fs.stat(join(layout.blobs, name)).catch(missing)
-              const digest = `sha256:${name.slice(0, 2)}${name.slice(3)}`
-              return stat === undefined ? [] : [{ digest, size: stat.size, modified: stat.mtimeMs }]
-            }),
-          { concurrency: 16 }
-        ),
-        (all) => all.flat()
+/** A lease of which nobody was heard for so long is nobody's. Long: a computer may have slept, and clocks differ. */
+const SILENT = Duration.hours(1)
+
+/** Whether a lease, or what is in it, was touched lately. */
+const isLive = (path: string): Effect.Effect<boolean, StoreError> =>
+  attempt(path, async () => {
+    const inside = await fs.readdir(path).catch(() => [])
+    const stats = await Promise.all(
+      [path, ...inside.map((name) => join(path, name))].map((file) => fs.stat(file).catch(missing))
+    )
+    return stats.some((stat) => stat !== undefined && Date.now() - stat.mtimeMs < Duration.toMillis(SILENT))
+  })
+
+const modified = (path: string): Effect.Effect<Stats | undefined, StoreError> =>
+  attempt(path, () => fs.stat(path).catch(missing))
+
+export const make = (layout: Layout, blobs: Blobs): Maintenance => ({
+  blobs: Effect.flatMap(names(layout.blobs, true), (found) =>
+    Effect.map(
+      Effect.forEach(
+        found.filter((name) => /^[0-9a-f]{2}.[0-9a-f]{62}$/.test(name)),
+        (name) =>
+          Effect.map(modified(join(layout.blobs, name)), (stat) => {
+            const digest = `sha256:${name.slice(0, 2)}${name.slice(3)}`
+            return stat === undefined ? [] : [{ digest, size: stat.size, modified: stat.mtimeMs }]
+          }),
+        { concurrency: 16 }
+      ),
+      (all) => all.flat()
+    )
+  ),
+  actions: Effect.flatMap(ActionFiles.files(layout), (found) =>
+    Effect.map(
+      Effect.forEach(
+        found,
+        (file) =>
+          Effect.map(modified(file), (stat) =>
+            stat === undefined ? [] : [{ key: ActionFiles.named(file), modified: stat.mtimeMs }]
+          ),
+        { concurrency: 16 }
+      ),
+      (all) => all.flat()
+    )
+  ),
+  leased: Effect.flatMap(names(layout.leases), (found) =>
+    Effect.map(
+      Effect.filter(
+        found.filter((name) => /^[0-9a-f]{64}$/.test(name)),
+        (name) => isLive(join(layout.leases, name)),
+        { concurrency: 16 }
+      ),
+      (live) => live.map((name) => `sha256:${name}`)
+    )
+  ),
+  check: Results.make(layout, blobs).check,
+  treeFiles: (digest) =>
+    Effect.map(Trees.manifest(blobs, digest), ({ files }) => files.map((file) => file.digest)),
+  verify: blobs.verify,
+  pins: Effect.flatMap(names(layout.pins), (found) =>
+    Effect.forEach(found.filter((name) => name.endsWith(".json")).sort(), (name) =>
+      Effect.flatMap(
+        attempt(name, () => fs.readFile(join(layout.pins, name), "utf8")),
+        (text) =>
+          Either.mapLeft(
+            Schema.decodeUnknownEither(PinFile)(text),
+            (cause) =>
+              new StoreError({
+                reason: "Corrupt",
+                path: join(layout.pins, name),
+                detail: "is not a pin; remove it, or pin again under its name",
+                cause
+              })
+          )
+      )
+    )
+  ),
+  pin: (pin) =>
+    Effect.flatMap(Effect.orDie(Schema.encode(PinFile)(pin)), (text) =>
+      Effect.asVoid(writeAtomically(layout.temporary, layout.pin(pin.name), text, "replace"))
+    ),
+  unpin: (name) =>
+    attempt(layout.pin(name), () =>
+      fs.rm(layout.pin(name)).then(
+        () => true,
+        (cause: unknown) => missing(cause) ?? false
       )
     ),
-    treeFiles: (digest) =>
-      Effect.map(Trees.manifest(blobs, digest), ({ files }) => files.map((file) => file.digest)),
-    verify: blobs.verify,
-    pins: Effect.flatMap(names(layout.pins), (found) =>
-      Effect.forEach(found.filter((name) => name.endsWith(".json")).sort(), (name) =>
-        Effect.flatMap(
-          attempt(name, () => fs.readFile(join(layout.pins, name), "utf8")),
-          (text) =>
-            Either.mapLeft(
-              Schema.decodeUnknownEither(PinFile)(text),
-              (cause) =>
-                new StoreError({
-                  reason: "Corrupt",
-                  path: join(layout.pins, name),
-                  detail: "is not a pin; remove it, or pin again under its name",
-                  cause
-                })
-            )
-        )
-      )
-    ),
-    pin: (pin) =>
-      Effect.flatMap(Effect.orDie(Schema.encode(PinFile)(pin)), (text) =>
-        Effect.asVoid(writeAtomically(layout.temporary, layout.pin(pin.name), text, "replace"))
-      ),
-    unpin: (name) =>
-      attempt(layout.pin(name), () =>
-        fs.rm(layout.pin(name)).then(
-          () => true,
-          (cause: unknown) => missing(cause) ?? false
-        )
-      ),
-    remove: (garbage) =>
-      Effect.gen(function* () {
-        const all = <A>(items: ReadonlyArray<A>, path: (item: A) => string) =>
-          Effect.forEach(items, (item) => removeFile(path(item)), { concurrency: 16, discard: true })
-        yield* all(garbage.runs, layout.run)
-        yield* all(garbage.actions, layout.action)
-        yield* all(garbage.blobs, ({ digest }) => layout.tree(digest))
-        yield* all(garbage.blobs, ({ digest }) => layout.blob(digest))
-      })
-  }
-}
+  remove: (garbage, youngest = Infinity) => removeGarbage(layout, blobs, garbage, youngest)
+})

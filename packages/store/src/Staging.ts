@@ -6,7 +6,7 @@ import * as fs from "node:fs/promises"
 import { join } from "node:path"
 import { Effect, type Scope, Stream } from "effect"
 import type { StoreError } from "./Errors.js"
-import { attempt, link, uniqueName, type Written } from "./Files.js"
+import { attempt, uniqueName } from "./Files.js"
 
 /** Bytes that are hashed and written at a time; two buffers of it are all that a stream of any length takes. */
 const BUFFER = 1 << 20
@@ -53,8 +53,8 @@ const hashingWriter = (file: fs.FileHandle) => {
 export interface Staged {
   readonly digest: string
   readonly size: number
-  /** Gives it this name, unless one of that name is there. */
-  readonly link: (path: string) => Effect.Effect<Written, StoreError>
+  /** Where it is, until the scope closes. */
+  readonly path: string
 }
 
 /**
@@ -84,5 +84,5 @@ export const stage = <E, R>(
         return yield* Effect.uninterruptible(attempt(temporary, writer.end))
       })
     )
-    return { ...found, link: (path) => Effect.uninterruptible(attempt(path, () => link(partial, path))) }
+    return { ...found, path: partial }
   })

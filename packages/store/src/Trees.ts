@@ -1,14 +1,14 @@
 /**
- * Folders in the store: a manifest of files, each a blob; and folders outside that are read in place.
+ * Folders in the store: a manifest of files, each a blob.
  */
 import * as fs from "node:fs/promises"
-import { basename, dirname, join, relative, resolve, sep } from "node:path"
+import { basename, dirname, join, relative, sep } from "node:path"
 import { canonicalJson } from "@tessera/core"
 import { Effect, Either, Schema } from "effect"
 import { type Artifact, TreeManifest } from "./Action.js"
-import { type Blobs, External, sameFile, statOf } from "./Blobs.js"
+import type { Blobs } from "./Blobs.js"
 import { StoreError } from "./Errors.js"
-import { attempt, digestFile, storeError, uniqueName, writeAtomically } from "./Files.js"
+import { attempt, digestFile, errorCode, storeError, uniqueName } from "./Files.js"
 import type { Layout } from "./Layout.js"
 
 type Entry = TreeManifest["files"][number]
@@ -16,7 +16,7 @@ type Entry = TreeManifest["files"][number]
 const decodeManifest = Schema.decodeUnknownEither(Schema.parseJson(TreeManifest))
 
 /** Regular files under a folder, or a single file, by relative path in code unit order. */
-const listFiles = (
+export const listFiles = (
   path: string
 ): Effect.Effect<
   ReadonlyArray<{ readonly path: string; readonly file: string; readonly executable: boolean }>,
@@ -39,7 +39,8 @@ const listFiles = (
     return found.sort((a, b) => (a.path < b.path ? -1 : 1))
   })
 
-const commit = (
+/** Commits the manifest of files whose blobs are there. */
+export const commit = (
   blobs: Blobs,
   type: string,
   files: ReadonlyArray<Entry>
@@ -58,7 +59,7 @@ const commit = (
     return { kind: "tree", type, digest, size: files.reduce((sum, file) => sum + file.size, 0) }
   })
 
-const entry = (
+export const entry = (
   path: string,
   blob: { readonly digest: string; readonly size: number },
   executable: boolean
@@ -80,65 +81,6 @@ export const putFolder = (blobs: Blobs, type: string, folder: string): Effect.Ef
     return yield* commit(blobs, type, entries)
   })
 
-const Stats = Schema.Record({
-  key: Schema.String,
-  value: Schema.Struct({ stat: External, digest: Schema.String })
-})
-const decodeStats = Schema.decodeUnknownEither(Schema.parseJson(Stats))
-
-/** Digests files in place; what was digested before and has not changed is not read again. */
-export const adoptFolder = (
-  layout: Layout,
-  blobs: Blobs,
-  type: string,
-  folder: string
-): Effect.Effect<Artifact, StoreError> =>
-  Effect.gen(function* () {
-    const root = resolve(folder)
-    const files = yield* listFiles(root).pipe(
-      Effect.mapError((error) =>
-        error.reason === "NotFound"
-          ? new StoreError({
-              reason: "NotFound",
-              path: root,
-              detail: "there is no such file or folder",
-              cause: error
-            })
-          : error
-      )
-    )
-    // A cache: unreadable means empty.
-    const text = yield* Effect.orElseSucceed(
-      attempt(layout.stats, () => fs.readFile(layout.stats, "utf8")),
-      () => "{}"
-    )
-    const known: typeof Stats.Type = Either.getOrElse(decodeStats(text), () => ({}))
-    const fresh: Record<string, (typeof Stats.Type)[string]> = {}
-    const entries = yield* Effect.forEach(
-      files,
-      ({ path, file, executable }) =>
-        Effect.gen(function* () {
-          const stat = yield* statOf(file)
-          const before = known[file]
-          const same = before !== undefined && sameFile(before.stat, stat)
-          const digest = same ? before.digest : (yield* digestFile(file)).digest
-          if (!same) fresh[file] = { stat, digest }
-          yield* blobs.here(digest).pipe(Effect.catchAll(() => blobs.refer(digest, stat)))
-          return entry(path, { digest, size: stat.size }, executable)
-        }),
-      { concurrency: 4 }
-    )
-    if (Object.keys(fresh).length > 0) {
-      yield* writeAtomically(
-        layout.temporary,
-        layout.stats,
-        JSON.stringify({ ...known, ...fresh }),
-        "replace"
-      )
-    }
-    return yield* commit(blobs, type, entries)
-  })
-
 export const manifest = (blobs: Blobs, digest: string): Effect.Effect<TreeManifest, StoreError> =>
   Effect.gen(function* () {
     const path = yield* blobs.locate(digest)
@@ -154,6 +96,21 @@ const unsafe = (path: string) =>
   path.includes("\\") ||
   path.split("/").some((part) => part === ".." || part === "." || part === "")
 
+/** Whether a file of a folder made earlier is still the tree's: a damaged blob that was replaced is not what it was. */
+const isStill = (
+  layout: Layout,
+  folder: string,
+  { path, from, digest, executable }: Entry & { readonly from: string }
+): Effect.Effect<boolean, StoreError> => {
+  const file = join(folder, path)
+  if (from !== layout.blob(digest)) return attempt(file, async () => (await fs.readlink(file)) === from)
+  if (executable === true) return Effect.map(digestFile(file), (found) => found.digest === digest)
+  return attempt(file, async () => {
+    const [mine, blob] = await Promise.all([fs.stat(file), fs.stat(from)])
+    return mine.ino === blob.ino && mine.dev === blob.dev
+  })
+}
+
 /** A folder with the tree's files, made once: links to the blobs, which are read-only. */
 export const materialise = (
   layout: Layout,
@@ -162,8 +119,10 @@ export const materialise = (
 ): Effect.Effect<string, StoreError> =>
   Effect.gen(function* () {
     const { files } = yield* manifest(blobs, digest)
-    const located = yield* Effect.forEach(files, (file) =>
-      Effect.map(blobs.locate(file.digest), (from) => ({ ...file, from }))
+    const located = yield* Effect.forEach(
+      files,
+      (file) => Effect.map(blobs.locate(file.digest), (from) => ({ ...file, from })),
+      { concurrency: 16 }
     )
     const bad = files.find(({ path }) => unsafe(path))
     if (bad !== undefined) {
@@ -175,28 +134,30 @@ export const materialise = (
     }
     const target = layout.tree(digest)
     const there = yield* Effect.isSuccess(attempt(target, () => fs.access(target)))
-    if (there && located.every(({ digest, from }) => from === layout.blob(digest))) return target
+    const still = Effect.forEach(located, (file) => isStill(layout, target, file), { concurrency: 16 })
+    if (there && (yield* Effect.orElseSucceed(still, () => [false])).every(Boolean)) return target
     const partial = join(layout.temporary, uniqueName())
     yield* attempt(target, async () => {
-      await fs.mkdir(partial, { recursive: true })
-      for (const { path, from, digest, executable } of located) {
-        const file = join(partial, path)
-        await fs.mkdir(dirname(file), { recursive: true })
-        if (from !== layout.blob(digest)) await fs.symlink(from, file)
-        else if (executable === true) {
-          await fs.copyFile(from, file)
-          await fs.chmod(file, 0o555)
-        } else await fs.link(from, file)
-      }
-      await fs.mkdir(dirname(target), { recursive: true })
-      if (there) await fs.rename(target, join(layout.temporary, uniqueName()))
-      await fs.rename(partial, target).catch(async (cause: unknown) => {
-        // Another process was first: its folder is the same.
+      try {
+        await fs.mkdir(partial, { recursive: true })
+        for (const { path, from, digest, executable } of located) {
+          const file = join(partial, path)
+          await fs.mkdir(dirname(file), { recursive: true })
+          if (from !== layout.blob(digest)) await fs.symlink(from, file)
+          else if (executable === true) {
+            await fs.copyFile(from, file)
+            await fs.chmod(file, 0o555)
+          } else await fs.link(from, file)
+        }
+        await fs.mkdir(dirname(target), { recursive: true })
+        // Whoever reads the former one goes on in it; what is old in the temporary folder is removed one day.
+        if (there) await fs.rename(target, join(layout.temporary, uniqueName()))
+        await fs.rename(partial, target)
+      } catch (cause) {
         await fs.rm(partial, { recursive: true, force: true })
-        await fs.access(target).catch(() => {
-          throw cause
-        })
-      })
+        // Another process was first: its folder is the same.
+        if (errorCode(cause) !== "ENOTEMPTY" && errorCode(cause) !== "EEXIST") throw cause
+      }
     })
     return target
   })

@@ -1,45 +1,29 @@
 import * as fs from "node:fs"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { document, type Fields, int32, type Table, table, tree, utf8 } from "@tessera/core"
-import { Effect, Option, Schema, Stream } from "effect"
-import { afterEach, beforeEach, describe, expect, it } from "vitest"
-import { type Action, type Artifact, FileStore, Store } from "../src/index.js"
-
-const Words = table("Words/1", { word: utf8, n: int32 })
-const Note = document("Note/1", Schema.Struct({ text: Schema.String, n: Schema.Number }))
-const Folder = tree("Folder/1")
+import { type Fields, int32, type Table, table, utf8 } from "@tessera/core"
+import { Effect, Option, Stream } from "effect"
+import { beforeEach, describe, expect, it } from "vitest"
+import type { Artifact } from "../src/index.js"
+import {
+  action,
+  actionFile,
+  at,
+  blobFile as blobFileIn,
+  Folder,
+  folder,
+  look as lookIn,
+  Note,
+  rewrite,
+  type StoreService,
+  Words,
+  words
+} from "./Folders.js"
 
 let root = ""
-beforeEach(() => {
-  root = fs.mkdtempSync(join(tmpdir(), "store-"))
-})
-afterEach(() => fs.rmSync(root, { recursive: true, force: true }))
+beforeEach(() => void (root = folder()))
 
-/** A new store each time: nothing is remembered but what is on the disk. */
-const use = <A, E>(f: (store: typeof Store.Service) => Effect.Effect<A, E>) =>
-  Effect.runPromise(Effect.provide(Effect.flatMap(Store, f), FileStore.layer({ root: join(root, "s") })))
-
-const words = (...list: ReadonlyArray<readonly [string, number]>) =>
-  Stream.fromIterable(list.map(([word, n]) => ({ word, n })))
-const action = (outputs: Readonly<Record<string, Artifact>>): Action => ({
-  key: `sha256:${"ab".repeat(32)}`,
-  manifest: { stage: "s" },
-  outputs,
-  run: "r",
-  node: "n",
-  startedAt: "2026-01-01T00:00:00.000Z",
-  millis: 1
-})
-const blobFile = (digest: string) => {
-  const hex = digest.slice("sha256:".length)
-  return join(root, "s/blobs", hex.slice(0, 2), hex.slice(2))
-}
-const rewrite = (file: string, change: (bytes: Buffer) => Buffer) => {
-  const bytes = fs.readFileSync(file)
-  fs.chmodSync(file, 0o644)
-  fs.writeFileSync(file, change(bytes))
-}
+const use = <A, E>(f: (store: StoreService) => Effect.Effect<A, E>) => at(join(root, "s"))(f)
+const blobFile = (digest: string) => blobFileIn(join(root, "s"), digest)
 
 describe("an action", () => {
   const commit = () =>
@@ -51,13 +35,7 @@ describe("an action", () => {
         return { a, b }
       })
     )
-  const look = async () => {
-    const told: Array<string> = []
-    const found = await use((store) =>
-      store.getAction(action({}).key, (why) => Effect.sync(() => void told.push(why)))
-    )
-    return { found, told }
-  }
+  const look = () => use((store) => lookIn(store))
 
   it("is found again with all it says", async () => {
     const outputs = await commit()
@@ -82,10 +60,7 @@ describe("an action", () => {
     fs.rmSync(blobFile(a.digest))
     expect(await look()).toMatchObject({ found: Option.none(), told: [expect.stringContaining(a.digest)] })
     await commit()
-    const hex = action({}).key.slice("sha256:".length)
-    rewrite(join(root, "s/actions", hex.slice(0, 2), `${hex.slice(2)}.json`), (bytes) =>
-      bytes.subarray(0, 20)
-    )
+    rewrite(actionFile(join(root, "s"), action({}).key), (bytes) => bytes.subarray(0, 20))
     expect(await look()).toMatchObject({
       found: Option.none(),
       told: [expect.stringMatching(/not a whole action/)]

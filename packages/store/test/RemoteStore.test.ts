@@ -7,8 +7,8 @@ import { createServer, type AddressInfo, type Socket } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
-import { document, int32, table, tree, utf8 } from "@tessera/core"
-import { Chunk, Effect, Fiber, Layer, Option, Redacted, Schema, Stream } from "effect"
+import { canonicalJson, document, int32, sha256, table, tree, utf8 } from "@tessera/core"
+import { Chunk, Effect, Either, Fiber, Layer, Option, Redacted, Schema, Stream } from "effect"
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest"
 import { type Action, type Artifact, FileStore, Store } from "../src/index.js"
 import { generateKeys, type Options, RemoteStore } from "../src/remote/index.js"
@@ -20,7 +20,11 @@ const Folder = tree("Folder/1")
 
 const keys = generateKeys()
 const others = generateKeys()
-const key = `sha256:${"ab".repeat(32)}`
+const keyOf = (stage: string): string =>
+  Either.getOrThrow(
+    Either.map(canonicalJson({ stage }, stage), (text) => sha256(`tessera.action.v1\0${text}`))
+  )
+const key = keyOf("s")
 
 let root = ""
 beforeEach(() => void (root = fs.mkdtempSync(join(tmpdir(), "remote-"))))
@@ -293,13 +297,12 @@ describe.skipIf(missing !== undefined)(
         await writer()((store) => commit(store))
         await remote.stop()
         await remote.start({ readOnly: true })
-        const other = `sha256:${"ef".repeat(32)}`
         const { value, warnings, closing } = await writer("second")((store) =>
           Effect.gen(function* () {
             const refusal = yield* store.warnings
             const note = yield* store.putDocument(Note, { text: "new" })
-            for (const last of ["1", "2", "3"])
-              yield* store.putAction({ ...action({ note }), key: other.slice(0, -1) + last })
+            for (const stage of ["1", "2", "3"])
+              yield* store.putAction({ ...action({ note }), key: keyOf(stage), manifest: { stage } })
             yield* Stream.runHead(refusal)
             return yield* look(store)
           }).pipe(Effect.scoped)

@@ -1,8 +1,8 @@
 /**
  * `tessera gc`: what of a store can go, and on demand its removal.
  */
-import { garbage } from "@tessera/engine"
-import { Store } from "@tessera/store"
+import { type Collection, garbage } from "@tessera/engine"
+import { type Garbage, Store } from "@tessera/store"
 import { Duration, Effect } from "effect"
 import { CliError } from "../Failure.js"
 import * as Format from "../Format.js"
@@ -18,6 +18,22 @@ export interface GcArgs {
   readonly json: boolean
 }
 
+/** The collection as it went: what stayed in spite of the plan is kept. */
+const withoutStayed = (planned: Collection, gone: Garbage): Collection => {
+  const bytes = gone.blobs.reduce((sum, { size }) => sum + size, 0)
+  return {
+    ...planned,
+    ...gone,
+    bytes,
+    kept: {
+      runs: planned.kept.runs + planned.runs.length - gone.runs.length,
+      actions: planned.kept.actions + planned.actions.length - gone.actions.length,
+      blobs: planned.kept.blobs + planned.blobs.length - gone.blobs.length,
+      bytes: planned.kept.bytes + planned.bytes - bytes
+    }
+  }
+}
+
 export const gc = (args: GcArgs) =>
   Effect.gen(function* () {
     const { keepRuns: runs, keepDays: days } = args
@@ -30,19 +46,21 @@ export const gc = (args: GcArgs) =>
       })
     }
     const store = yield* Store
-    const found = yield* garbage(
+    const planned = yield* garbage(
       {
         ...(runs === undefined ? {} : { runs }),
         ...(days === undefined ? {} : { age: Duration.days(days) })
       },
       Duration.hours(args.graceHours)
     )
-    if (args.delete) yield* store.maintenance.remove(found)
+    // What somebody began to use meanwhile stays.
+    const gone = args.delete ? yield* store.maintenance.remove(planned, planned.youngest) : planned
+    const found = withoutStayed(planned, gone)
     if (args.json) {
       const { kept, bytes } = found
       const digests = found.blobs.map(({ digest }) => digest)
-      const [gone, actions] = [found.runs, found.actions]
-      return yield* Output.json({ deleted: args.delete, runs: gone, actions, blobs: digests, bytes, kept })
+      const { runs, actions } = found
+      return yield* Output.json({ deleted: args.delete, runs, actions, blobs: digests, bytes, kept })
     }
     const counts = [
       ["runs", found.runs.length, found.kept.runs],

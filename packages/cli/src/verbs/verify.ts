@@ -2,7 +2,7 @@
  * `tessera verify`: reads every blob of a store again.
  */
 import { Store, StoreError } from "@tessera/store"
-import { Chunk, Effect, Either, Stream } from "effect"
+import { Effect, Either, Stream } from "effect"
 import * as Format from "../Format.js"
 import * as Output from "../Output.js"
 import { storeLayer } from "../StoreLayer.js"
@@ -12,19 +12,17 @@ export interface VerifyArgs {
   readonly json: boolean
 }
 
-/** Every result of the store whose outputs are not all there. */
+/** Every result of the store that is damaged, or whose outputs are not all there. */
 const incomplete = Effect.gen(function* () {
-  const store = yield* Store
-  const actions = Chunk.toReadonlyArray(yield* Stream.runCollect(store.actions))
+  const { actions, maintenance } = yield* Store
+  const nodes = new Map<string, string>()
+  yield* Stream.runForEach(actions, ({ key, node }) => Effect.sync(() => void nodes.set(key, node)))
   const found = yield* Effect.forEach(
-    actions,
-    ({ key, node }) => {
-      let why = ""
-      return Effect.map(
-        store.getAction(key, (said) => Effect.sync(() => void (why = said))),
-        () => (why === "" ? [] : [{ key, node, why }])
-      )
-    },
+    yield* maintenance.actions,
+    ({ key }) =>
+      Effect.map(Effect.either(maintenance.check(key)), (checked) =>
+        Either.isLeft(checked) ? [{ key, node: nodes.get(key) ?? "a result", why: checked.left.message }] : []
+      ),
     { concurrency: 16 }
   )
   return found.flat()

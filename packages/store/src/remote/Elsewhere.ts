@@ -132,6 +132,16 @@ export const make = ({ layout, own, folder, protocol, circuit, warn }: Options):
 
   const absent = (error: StoreError) => error.reason === "NotFound" || error.reason === "Corrupt"
 
+  const orNoted =
+    (check: Blobs["verify"]): Blobs["verify"] =>
+    (digest) =>
+      Effect.catchIf(check(digest), absent, (error) =>
+        Effect.flatMap(isNoted(digest), (noted) => {
+          if (!noted) return error
+          return error.reason === "Corrupt" ? warn(`${error.message}; it is fetched again`) : Effect.void
+        })
+      )
+
   return {
     lost,
     damaged,
@@ -149,13 +159,8 @@ export const make = ({ layout, own, folder, protocol, circuit, warn }: Options):
                 : error
           )
         ),
-      verify: (digest) =>
-        Effect.catchIf(own.verify(digest), absent, (error) =>
-          Effect.flatMap(isNoted(digest), (noted) => {
-            if (!noted) return error
-            return error.reason === "Corrupt" ? warn(`${error.message}; it is fetched again`) : Effect.void
-          })
-        )
+      verify: orNoted(own.verify),
+      use: orNoted(own.use)
     }
   }
 }

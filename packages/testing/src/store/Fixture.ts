@@ -1,9 +1,22 @@
 /**
  * What the store's checks put and read.
  */
-import { bool, document, float32, int32, int64, list, nullable, table, tree, utf8 } from "@tessera/core"
+import {
+  bool,
+  document,
+  float32,
+  int32,
+  int64,
+  key,
+  list,
+  type Manifest,
+  nullable,
+  table,
+  tree,
+  utf8
+} from "@tessera/core"
 import type { Action, Artifact, Store, StoreError } from "@tessera/store"
-import { type Duration, type Effect, type Layer, Schema, type Scope, Stream } from "effect"
+import { type Duration, type Effect, Either, type Layer, Schema, type Scope, Stream } from "effect"
 
 export type StoreService = typeof Store.Service
 
@@ -42,9 +55,19 @@ export const Folder = tree("Folder/1")
 export const words = (...rows: ReadonlyArray<readonly [string, number]>) =>
   Stream.fromIterable(rows.map(([word, n]) => ({ word, n })))
 
-/** A key that nothing else uses. */
-export const keyOf = (name: string): string =>
-  `sha256:${Buffer.from(name).toString("hex").padEnd(64, "0").slice(0, 64)}`
+const manifestOf = (name: string): Manifest => ({
+  format: 1,
+  stage: name,
+  version: "1",
+  code: "",
+  params: {},
+  inputs: {},
+  outputs: {},
+  environment: {}
+})
+
+/** A key that nothing else uses: a store may refuse an action whose key is not that of its manifest. */
+export const keyOf = (name: string): string => Either.getOrThrow(key(manifestOf(name)))
 
 export const actionOf = (
   name: string,
@@ -52,7 +75,7 @@ export const actionOf = (
   startedAt = "2026-01-01T00:00:00.000Z"
 ): Action => ({
   key: keyOf(name),
-  manifest: { stage: name },
+  manifest: manifestOf(name),
   outputs,
   run: "run-1",
   node: name,
