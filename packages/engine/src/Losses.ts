@@ -7,7 +7,14 @@ import type { PreparedNode } from "./Prepare.js"
 import type { Value } from "./Views.js"
 
 /** Failures of one task that say nothing of the others. A store that fails fails for all. */
-const ONE_TASK: ReadonlySet<EngineError["reason"]> = new Set(["Output", "Defect", "Timeout", "Lost", "Job"])
+const ONE_TASK: ReadonlySet<EngineError["reason"]> = new Set([
+  "Output",
+  "Defect",
+  "Timeout",
+  "Lost",
+  "Job",
+  "Resources"
+])
 
 export type TaskFailure<E> = StageFailed<E> | EngineError
 

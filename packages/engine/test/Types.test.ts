@@ -71,3 +71,21 @@ it("a run that lacks a service does not run", () => {
   const missing = () => Effect.runPromise(run(hot))
   expectTypeOf(missing).toBeFunction()
 })
+
+it("a stage tells what is transient by the type of its own errors", () => {
+  stage("typed", {
+    version: "1",
+    module: import.meta.url,
+    inputs: {},
+    outputs: { heat: Heat },
+    params: Schema.Struct({}),
+    run: () =>
+      Effect.as(Effect.zipRight(Effect.fail(new TooHot()), Effect.fail(new NoDriver())), { heat: 1 }),
+    retry: {
+      transient: (error) => {
+        expectTypeOf(error).toEqualTypeOf<TooHot | NoDriver>()
+        return error._tag === "TooHot"
+      }
+    }
+  })
+})
