@@ -5,7 +5,8 @@ import { demoModelPath } from "@tessera/demo"
 import { evaluateAnswers } from "@tessera/validator"
 import { Effect } from "effect"
 import { expect, it } from "vitest"
-import { given, givenValue, rowsOf } from "./harness.js"
+import { given } from "@tessera/testing"
+import { rowsOf } from "./harness.js"
 
 const model = source(Model, demoModelPath)
 const shape = { architecture: "LlamaForCausalLM", layers: 8, queryHeads: 8, kvHeads: 4, headDim: 64 }
@@ -38,7 +39,7 @@ const measured = (
     evaluateAnswers({
       model,
       heldOut: given(CalibrationSet, rows),
-      candidates: givenValue(Candidates, { candidates })
+      candidates: given(Candidates, { candidates })
     }).measurements
   )
 

@@ -4,7 +4,8 @@ import { demoModelPath } from "@tessera/demo"
 import { reduceInfluence } from "@tessera/profiler-gradient"
 import { Effect } from "effect"
 import { describe, expect, it } from "vitest"
-import { given, rowsOf } from "./harness.js"
+import { given } from "@tessera/testing"
+import { rowsOf } from "./harness.js"
 
 const model = source(Model, demoModelPath)
 const item = (name: string, window: ReadonlyArray<number>, head = 0, block = 16) => ({

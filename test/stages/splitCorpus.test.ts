@@ -2,7 +2,8 @@ import { Corpus } from "@tessera/attention"
 import { splitCorpus } from "@tessera/calibration-multinews"
 import { Effect } from "effect"
 import { expect, it } from "vitest"
-import { given, rowsOf } from "./harness.js"
+import { given } from "@tessera/testing"
+import { rowsOf } from "./harness.js"
 
 const corpus = given(
   Corpus,

@@ -2,3 +2,6 @@
 export * from "./Check.js"
 export type { StoreFixture } from "./store/Fixture.js"
 export * from "./store/TestStore.js"
+export type { StageFixture, StageTrial } from "./stage/Fixture.js"
+export { type Content, contentOf, given, rowsOf } from "./stage/Given.js"
+export * from "./stage/TestStage.js"
