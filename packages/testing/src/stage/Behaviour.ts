@@ -10,7 +10,17 @@ import { isDeepStrictEqual } from "node:util"
 import { type Checks, ensure, same, tagged, Violation, violated } from "../Check.js"
 import type { StageTrial } from "./Fixture.js"
 import { bare, descendants, later, marking } from "./Processes.js"
-import { close, NODE, type Outputs, outputsOf, sharded, type Trial, watched, whole } from "./Trial.js"
+import {
+  close,
+  NODE,
+  ordered,
+  type Outputs,
+  outputsOf,
+  sharded,
+  type Trial,
+  watched,
+  whole
+} from "./Trial.js"
 
 export interface Conditions extends Trial, Pick<StageTrial<never, never>, "environment" | "patience"> {}
 
@@ -39,10 +49,6 @@ const equal = (actual: Outputs, expected: Outputs, tolerance: number | undefined
       }
     }
   })
-
-const sorted = (content: unknown): unknown =>
-  Array.isArray(content) ? content.map((row) => JSON.stringify(row, encodeBigInt)).sort() : content
-const encodeBigInt = (_: string, value: unknown) => (typeof value === "bigint" ? `${value}n` : value)
 
 /** Processes that are there now and were not before. */
 const started = (before: ReadonlyMap<number, string>) =>
@@ -247,9 +253,8 @@ export const behaviourChecks = <R>(subject: AnyStage, trial: Conditions): Checks
             )
             yield* ensure(shards > 1, "the fixture has one shard; give rows of two or more")
             for (const [port, { content }] of Object.entries(parts)) {
-              const wanted = expected[port]?.content
-              const near = trial.tolerance !== undefined && close(content, wanted, trial.tolerance)
-              if (!near) yield* same(sorted(content), sorted(wanted), `${port}, shard by shard`)
+              const [one, all] = [ordered(content), ordered(expected[port]?.content)]
+              if (!close(one, all, trial.tolerance ?? 0)) yield* same(one, all, `${port}, shard by shard`)
             }
           })
         })

@@ -40,15 +40,17 @@ interface Applicable {
 /** The typed surface was checked where the fixture was written; inside, stages are applied as the engine sees them. */
 const applicable = (subject: AnyStage) => subject as unknown as Applicable
 
-/** The stage, telling each scratch folder that it is lent. */
-export const watched = (subject: AnyStage, seen: (scratch: string) => void): AnyStage =>
-  stage(subject.id, {
-    ...subject.spec,
+/** The stage, telling each scratch folder that it is lent. What fails fails at once. */
+export const watched = (subject: AnyStage, seen: (scratch: string) => void): AnyStage => {
+  const { retry: _, ...spec } = subject.spec
+  return stage(subject.id, {
+    ...spec,
     run: (inputs, params, task) => {
       seen(task.scratch)
-      return subject.spec.run(inputs, params, task) as Effect.Effect<never, unknown, unknown>
+      return spec.run(inputs, params, task) as Effect.Effect<never, unknown, unknown>
     }
   })
+}
 
 export const refs = (subject: AnyStage, { inputs }: Trial): Readonly<Record<string, Ref.Any>> =>
   Object.fromEntries(
@@ -112,3 +114,19 @@ export const close = (a: unknown, b: unknown, tolerance: number): boolean => {
   }
   return isDeepStrictEqual(a, b)
 }
+
+const exactly = (_: string, value: unknown): unknown =>
+  typeof value === "bigint"
+    ? `${value}n`
+    : typeof value === "number" && !Number.isInteger(value)
+      ? null
+      : value
+
+/** Rows in an order that does not depend on measured numbers. */
+export const ordered = (content: unknown): unknown =>
+  Array.isArray(content)
+    ? content
+        .map((row: unknown) => ({ row, by: JSON.stringify(row, exactly) }))
+        .sort((a, b) => (a.by < b.by ? -1 : a.by > b.by ? 1 : 0))
+        .map(({ row }) => row)
+    : content
