@@ -21,13 +21,16 @@ import {
   vec,
   type Column,
   type Pipeline,
-  type Ref
+  type Ref,
+  type Table
 } from "@tessera/core"
-import { run, type RunError } from "@tessera/engine"
+import type * as core from "@tessera/core"
+import { run, type RunError, type StageFailed } from "@tessera/engine"
 import type { Store } from "@tessera/store"
 import { Context, Data, Effect, Layer, Schema, Stream } from "effect"
 
 class Cuda extends Context.Tag("Cuda")<Cuda, { readonly device: number }>() {}
+class Unrelated extends Context.Tag("Unrelated")<Unrelated, object>() {}
 class OutOfMemory extends Data.TaggedError("OutOfMemory")<{ readonly bytes: number }> {}
 
 const Corpus = table("Corpus/1", { text: utf8 })
@@ -185,3 +188,100 @@ emit({ settings: otherSettings, model }, {})
 emit({ settings, model: kernels }, {})
 // @ts-expect-error 15: a table where a tree is needed
 emit({ settings, model: calibration }, {})
+
+// @ts-expect-error 16: a parameter of another type
+calibrate({ corpus }, { samples: "512", seed: 7 })
+// @ts-expect-error 17: a missing parameter
+calibrate({ corpus }, { samples: 512 })
+// @ts-expect-error 18: an input under another port's name
+calibrate({ corpora: corpus }, { samples: 512, seed: 7 })
+stage("reads", {
+  ...common,
+  inputs: { corpus: Corpus },
+  outputs: { corpus: Corpus },
+  params: empty,
+  run: ({ corpus }) =>
+    Effect.succeed({
+      // @ts-expect-error 19: a column that the input has not
+      corpus: corpus.rows.pipe(Stream.map((row) => ({ text: row.title })))
+    })
+})
+stage("forgets", {
+  ...common,
+  inputs: {},
+  outputs: { corpus: Corpus, settings: Settings },
+  params: empty,
+  // @ts-expect-error 20: an output port without a result
+  run: () => Effect.succeed({ corpus: Stream.empty })
+})
+stage("document", {
+  ...common,
+  inputs: {},
+  outputs: { settings: Settings },
+  params: empty,
+  // @ts-expect-error 21: another value than the document's
+  run: () => Effect.succeed({ settings: { bits: "4" } })
+})
+// @ts-expect-error 22: a document has no column to shard by
+shard(settings, "bits")
+// @ts-expect-error 23: a list is no value to shard by
+shard(some({ v: vec(2) }), "v")
+// @ts-expect-error 24: a whole table has nothing to gather
+gather(calibration)
+pipeline("typed", Schema.Struct({ samples: Schema.Int }), (params) =>
+  // @ts-expect-error 25: a pipeline parameter that there is not
+  calibrate({ corpus }, { samples: params.sample, seed: 7 })
+)
+// @ts-expect-error 26: what a pipeline computes is named refs, not stages
+pipeline("stages", { calibrate })
+
+// A stage of another plugin takes the place of one with the same ports, and no other.
+const swapped = (by: typeof allocate) => by({ gradients }, { budget: 4 }).bits
+const otherAllocate = stage("other-allocate", {
+  ...common,
+  inputs: { gradients: Gradients },
+  outputs: { bits: table("Bits/1", { layer: utf8, bits: int32 }), settings: Settings },
+  params: Schema.Struct({ budget: Schema.Number }),
+  run: () => Effect.succeed({ bits: Stream.empty, settings: { bits: 8 } })
+})
+swapped(otherAllocate)
+// @ts-expect-error 27: a stage with other ports in its place
+swapped(calibrate)
+
+// What a stage fails with arrives at whoever runs it, as the cause of StageFailed.
+export const handled: Effect.Effect<
+  unknown,
+  Exclude<RunError<OutOfMemory | ArtifactError>, StageFailed>,
+  Store
+> = Effect.catchTag(providedProgram, "StageFailed", ({ cause }) =>
+  Effect.succeed(cause._tag === "OutOfMemory" ? cause.bytes : cause.artifact)
+)
+// @ts-expect-error 28: what it fails with is more than one error
+export const oneError: Effect.Effect<unknown, OutOfMemory, Store> = providedProgram
+stage("retries", {
+  ...common,
+  inputs: {},
+  outputs: {},
+  params: empty,
+  run: () => Effect.fail(new OutOfMemory({ bytes: 1 })),
+  // @ts-expect-error 29: a retry that looks for what the error has not
+  retry: { transient: (error) => error.minutes > 1 }
+})
+// @ts-expect-error 30: a layer that gives another service
+export const stillNeedsCuda: Pipeline.Runnable = provide(compress, Layer.succeed(Unrelated, {}))
+
+// No `any` comes out of what users touch: it would erase the errors and services of a whole chain.
+type IsAny<A> = 0 extends 1 & A ? true : false
+type Row<R> = R extends Ref<infer T, unknown, unknown> ? (T extends Table<infer F> ? F : never) : never
+export const noAnyInRefs: IsAny<Ref.Error<typeof bits> & Ref.Context<typeof bits>> = false
+export const noAnyInRows: IsAny<Row<typeof bits>[keyof Row<typeof bits>]> = false
+export const noAnyInErrors: IsAny<Effect.Effect.Error<typeof program>> = false
+export const noAnyInServices: IsAny<Effect.Effect.Context<typeof program>> = false
+export const noAnyInResults: IsAny<Effect.Effect.Success<typeof program>> = false
+export const noAnyInExports: Leaks<typeof core>[keyof Leaks<typeof core>] = false
+/** Whether an export is `any`, takes it or gives it. */
+type Leaks<M> = {
+  [K in keyof M]: M[K] extends (...args: infer A) => infer R
+    ? IsAny<M[K]> | IsAny<R> | IsAny<A[number]>
+    : IsAny<M[K]>
+}
