@@ -113,6 +113,7 @@ export const measurePlans = (
   report: Task["report"]
 ): Effect.Effect<ReadonlyArray<ItemMeasurement>, RuntimeError | ValidatorError> =>
   Effect.gen(function* () {
+    if (sequences.length === 0) return []
     const shared = sharedPrefix(sequences)
     const prefix = sequences[0]?.all.slice(0, shared) ?? []
     const rows = yield* Effect.forEach(plans, (plan, i) =>
