@@ -5,6 +5,7 @@ import { Args, Command, HelpDoc, Options, Usage } from "@effect/cli"
 import { Effect, Option } from "effect"
 import { common, help, json, lazy, verbose } from "./CommandParts.js"
 import { diff, gc, log, pin, show } from "./StoreCommands.js"
+import { exportVerb, importVerb } from "./MoveCommands.js"
 
 const pipeline = Args.text({ name: "pipeline" }).pipe(
   Args.withDescription("A TypeScript file whose default export is a pipeline.")
@@ -292,6 +293,8 @@ export const tessera = Command.make("tessera").pipe(
         HelpDoc.p("gc: what the store no longer needs, and its removal"),
         HelpDoc.p("pin [name] [artifact]: artifacts that gc leaves alone"),
         HelpDoc.p("verify [pipeline]: reads every blob again, or executes stored results again and compares"),
+        HelpDoc.p("export <run>: a run with its log, results and blobs, as one tar"),
+        HelpDoc.p("import <file>: brings an exported run into the store"),
         HelpDoc.p("job <file>: one execution that run, or a cluster, wrote down")
       ]),
       HelpDoc.p("tessera <verb> --help tells more, with examples."),
@@ -300,13 +303,30 @@ export const tessera = Command.make("tessera").pipe(
       )
     ])
   ),
-  Command.withSubcommands([run, plan, explain, accept, show, log, diff, graph, gc, pin, verify, job])
+  Command.withSubcommands([
+    run,
+    plan,
+    explain,
+    accept,
+    show,
+    log,
+    diff,
+    graph,
+    gc,
+    pin,
+    verify,
+    exportVerb,
+    importVerb,
+    job
+  ])
 )
 
 const usages: Readonly<Record<string, Usage.Usage>> = {
   run: Command.getUsage(run),
   plan: Command.getUsage(plan),
   explain: Command.getUsage(explain),
+  export: Command.getUsage(exportVerb),
+  import: Command.getUsage(importVerb),
   accept: Command.getUsage(accept),
   show: Command.getUsage(show),
   log: Command.getUsage(log),

@@ -120,6 +120,12 @@ const known = (error: Tagged, errors: ReadonlyArray<unknown>): Failure | undefin
       return failure(ExitCode.usage, reasonOf(error), messageOf(error))
     case "StoreError":
       return storeFailure(error)
+    case "ArchiveError":
+      return failure(
+        error.reason === "NotAnArchive" ? ExitCode.usage : ExitCode.store,
+        reasonOf(error),
+        messageOf(error)
+      )
     case "ArtifactError":
       return isStoreTrouble(error)
         ? storeFailure(error)

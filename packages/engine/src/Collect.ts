@@ -72,16 +72,21 @@ const addUsed = (used: Used, run: string) =>
     })
   )
 
-const manifestOf = ({ manifest }: Action): Manifest | undefined =>
+export const manifestOf = ({ manifest }: Action): Manifest | undefined =>
   Option.getOrUndefined(Schema.decodeUnknownOption(StoredManifest)(manifest))
 
 /** What the engine remembers for itself: splits, concatenations, the files behind a code digest. */
-const isInternal = (action: Action): boolean => manifestOf(action)?.stage.startsWith("tessera/") ?? false
+export const isInternal = (action: Action): boolean =>
+  manifestOf(action)?.stage.startsWith("tessera/") ?? false
 
 const CodeParams = Schema.Struct({ digest: Schema.String })
 
 /** Whether something that stays may ask for it again. */
-const isNeeded = (action: Action, reachable: ReadonlySet<string>, codes: ReadonlySet<string>): boolean => {
+export const isNeeded = (
+  action: Action,
+  reachable: ReadonlySet<string>,
+  codes: ReadonlySet<string>
+): boolean => {
   const manifest = manifestOf(action)
   const inputs = Object.values(manifest?.inputs ?? {})
   if (inputs.length > 0) return inputs.every(([, digest]) => reachable.has(digest))
@@ -121,7 +126,7 @@ export const garbage = (
         if (artifact.kind !== "tree") return
         // A tree whose manifest is damaged names nothing any more.
         const files = yield* Effect.orElseSucceed(store.maintenance.treeFiles(artifact.digest), () => [])
-        for (const digest of files) reachable.add(digest)
+        for (const { digest } of files) reachable.add(digest)
       })
     const reachAll = (artifacts: Iterable<Artifact>) => Effect.forEach(artifacts, reach, { discard: true })
     yield* reachAll(used.artifacts)

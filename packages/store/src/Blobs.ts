@@ -17,7 +17,7 @@ import {
   type Written
 } from "./Files.js"
 import type { Layout } from "./Layout.js"
-import { stage } from "./Staging.js"
+import { stage, type Staged } from "./Staging.js"
 
 /** A file outside the store, and what it looked like when it was digested. */
 export const External = Schema.Struct({
@@ -77,6 +77,8 @@ export interface Blobs {
   readonly putFile: (
     path: string
   ) => Effect.Effect<{ readonly digest: string; readonly size: number }, StoreError>
+  /** Gives staged bytes their name. Whether they were not there, or damaged, before. */
+  readonly place: (staged: Staged) => Effect.Effect<boolean, StoreError>
   readonly refer: (digest: string, external: External) => Effect.Effect<void, StoreError>
   /** A path to read the blob from: its own, or that of an unchanged file outside. */
   readonly locate: (digest: string) => Effect.Effect<string, StoreError>
@@ -166,21 +168,24 @@ export const make = (layout: Layout): Blobs => {
       })
     })
 
-  /** A blob that is there already is not written again, unless it is damaged: then it makes way for the one at hand. */
+  /** Whether it was written. A blob that is there already is not written again, unless it is damaged: then it makes way for the one at hand. */
   const put = (
     digest: string,
     write: (mode: "keep" | "replace") => Effect.Effect<Written, StoreError>
-  ): Effect.Effect<void, StoreError> => {
+  ): Effect.Effect<boolean, StoreError> => {
     const whole = Effect.zipRight(touch(layout.blob(digest)), verify(digest))
     return Effect.gen(function* () {
-      if ((yield* ownFile(digest)) === undefined && (yield* write("keep")) === "written") return
-      yield* Effect.catchIf(
-        whole,
+      if ((yield* ownFile(digest)) === undefined && (yield* write("keep")) === "written") return true
+      return yield* Effect.catchIf(
+        Effect.as(whole, false),
         ({ reason }) => reason === "Corrupt" || reason === "NotFound",
-        () => Effect.asVoid(write("replace"))
+        () => Effect.as(write("replace"), true)
       )
     })
   }
+
+  const placeStaged: Blobs["place"] = ({ digest, path }) =>
+    put(digest, (mode) => place(path, layout.blob(digest), mode))
 
   const putBytes: Blobs["putBytes"] = (bytes) => {
     const digest = sha256(bytes)
@@ -194,11 +199,12 @@ export const make = (layout: Layout): Blobs => {
     putStream: (content) =>
       Effect.scoped(
         Effect.gen(function* () {
-          const { digest, size, path } = yield* stage(layout.temporary, content)
-          yield* put(digest, (mode) => place(path, layout.blob(digest), mode))
-          return { digest, size }
+          const staged = yield* stage(layout.temporary, content)
+          yield* placeStaged(staged)
+          return { digest: staged.digest, size: staged.size }
         })
       ),
+    place: placeStaged,
     locate,
     here: locate,
     verify,

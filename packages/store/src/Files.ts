@@ -37,6 +37,7 @@ const explain = (code: string | undefined): readonly [StoreError["reason"], stri
 export const errorCode = (cause: unknown): string | undefined =>
   (cause as NodeJS.ErrnoException | undefined)?.code
 
+/** What a failed call of the file system means. */
 export const storeError = (path: string, cause: unknown): StoreError => {
   if (cause instanceof StoreError) return cause
   const [reason, words] = explain(errorCode(cause))

@@ -4,8 +4,8 @@
 import type { Stats } from "node:fs"
 import * as fs from "node:fs/promises"
 import { join } from "node:path"
-import { Duration, Effect, Either, Schema } from "effect"
-import { Artifact } from "./Action.js"
+import { Duration, Effect, Either, Schema, type Scope, type Stream } from "effect"
+import { Artifact, type TreeManifest } from "./Action.js"
 import * as ActionFiles from "./ActionFiles.js"
 import type { Blobs } from "./Blobs.js"
 import { StoreError } from "./Errors.js"
@@ -13,6 +13,7 @@ import { attempt, errorCode, writeAtomically } from "./Files.js"
 import type { Layout } from "./Layout.js"
 import { removeGarbage } from "./Removal.js"
 import * as Results from "./Results.js"
+import { stage, type Staged } from "./Staging.js"
 import * as Trees from "./Trees.js"
 
 export interface StoredBlob {
@@ -50,10 +51,15 @@ export interface Maintenance {
   readonly actions: Effect.Effect<ReadonlyArray<StoredAction>, StoreError>
   /** Reads an action and all its blobs again, which is no use of them: fails with what is missing or damaged. */
   readonly check: (key: string) => Effect.Effect<void, StoreError>
+  /** Brings the bytes of a blob to the store's disk, where nobody sees them; they go with the scope. */
+  readonly stage: <E, R>(
+    content: Stream.Stream<Uint8Array, E, R>
+  ) => Effect.Effect<Staged, StoreError | E, R | Scope.Scope>
+  /** Makes staged bytes a blob. Whether they were new. */
+  readonly place: (staged: Staged) => Effect.Effect<boolean, StoreError>
   /** Keys that somebody is computing. */
   readonly leased: Effect.Effect<ReadonlyArray<string>, StoreError>
-  /** Digests of the files of a tree. */
-  readonly treeFiles: (digest: string) => Effect.Effect<ReadonlyArray<string>, StoreError>
+  readonly treeFiles: (digest: string) => Effect.Effect<TreeManifest["files"], StoreError>
   /** Reads a blob again: fails where it is missing or damaged; a damaged one is moved aside. */
   readonly verify: (digest: string) => Effect.Effect<void, StoreError>
   readonly pins: Effect.Effect<ReadonlyArray<Pin>, StoreError>
@@ -141,8 +147,9 @@ export const make = (layout: Layout, blobs: Blobs): Maintenance => ({
     )
   ),
   check: Results.make(layout, blobs).check,
-  treeFiles: (digest) =>
-    Effect.map(Trees.manifest(blobs, digest), ({ files }) => files.map((file) => file.digest)),
+  stage: (content) => stage(layout.temporary, content),
+  place: blobs.place,
+  treeFiles: (digest) => Effect.map(Trees.manifest(blobs, digest), ({ files }) => files),
   verify: blobs.verify,
   pins: Effect.flatMap(names(layout.pins), (found) =>
     Effect.forEach(found.filter((name) => name.endsWith(".json")).sort(), (name) =>
