@@ -4,7 +4,7 @@
  */
 import type { ArtifactError, Graph, GraphError, Manifest } from "@tessera/core"
 import { Store, type Artifact, type StoreError } from "@tessera/store"
-import { DateTime, Effect, Option } from "effect"
+import { DateTime, Duration, Effect, Option } from "effect"
 import { EngineError } from "./Errors.js"
 import { internal, type Inputs } from "./Keys.js"
 import type { PreparedNode } from "./Prepare.js"
@@ -65,9 +65,12 @@ const remembered = (
     const known = yield* store.getAction(key)
     if (Option.isSome(known)) return Option.some(known.value.outputs)
     if (mode === "look") return Option.none()
+    yield* store.lease(key)
+    // Whoever held the lease before may have computed it.
+    const made = yield* store.getAction(key)
+    if (Option.isSome(made)) return Option.some(made.value.outputs)
     const startedAt = yield* DateTime.now
-    const outputs = yield* compute
-    const millis = DateTime.distance(startedAt, yield* DateTime.now)
+    const [took, outputs] = yield* Effect.timed(compute)
     yield* store.putAction({
       key,
       manifest,
@@ -75,10 +78,10 @@ const remembered = (
       run,
       node: `tessera/${what}`,
       startedAt: DateTime.formatIso(startedAt),
-      millis
+      millis: Math.round(Duration.toMillis(took))
     })
     return Option.some(outputs)
-  })
+  }).pipe(Effect.scoped)
 
 const split = (
   mode: Mode,

@@ -12,6 +12,9 @@ import { attempt, errorCode, writeAtomically } from "./Files.js"
 import type { Layout } from "./Layout.js"
 
 const ActionFile = Schema.parseJson(Action)
+/** What took at least so long, in milliseconds, is worth a flush more, so that no power cut takes it back. */
+const DEAR = 1000
+
 const decode = Schema.decodeUnknownEither(ActionFile)
 
 /** Whether the key is the digest of the manifest. */
@@ -59,7 +62,14 @@ export const use = (layout: Layout, key: string): Effect.Effect<Option.Option<Ac
 export const put = (layout: Layout, action: Action): Effect.Effect<void, StoreError> =>
   isGenuine(action)
     ? Effect.flatMap(Effect.orDie(Schema.encode(ActionFile)(action)), (text) =>
-        Effect.asVoid(writeAtomically(layout.temporary, layout.action(action.key), text, "replace"))
+        Effect.asVoid(
+          writeAtomically(
+            layout.temporary,
+            layout.action(action.key),
+            text,
+            action.millis < DEAR ? "replace" : "replace-durably"
+          )
+        )
       )
     : new StoreError({
         reason: "Invalid",

@@ -26,6 +26,7 @@ import * as Maintenance from "./Maintenance.js"
 import * as Results from "./Results.js"
 import { split } from "./SplitTable.js"
 import { Store } from "./Store.js"
+import { sweep } from "./Sweep.js"
 import * as Tables from "./Tables.js"
 import * as Trees from "./Trees.js"
 
@@ -33,19 +34,6 @@ export interface Options {
   /** The store's folder; made where it is not there. */
   readonly root: string
 }
-
-/** Leftovers of processes that died: their names begin with the process's id. */
-const sweep = (layout: Layout.Layout): Effect.Effect<void> =>
-  Effect.promise(async () => {
-    const day = 24 * 60 * 60 * 1000
-    for (const name of await fs.readdir(layout.temporary).catch(() => [])) {
-      const path = join(layout.temporary, name)
-      const stat = await fs.stat(path).catch(() => undefined)
-      // Other hosts may share the store, where process ids mean nothing: only what is old is surely nobody's.
-      if (stat !== undefined && Date.now() - stat.mtimeMs > day)
-        await fs.rm(path, { recursive: true, force: true }).catch(() => {})
-    }
-  })
 
 const documentReader = <A>(
   blobs: Blobs.Blobs,
@@ -154,7 +142,7 @@ export const assemble = ({
         }),
       split: (artifact, by) => split(blobs, artifact, by),
       concat: (table, artifacts) => Tables.concat(blobs, table, artifacts),
-      lease: (key) => Leases.lease(layout, key),
+      lease: (key) => Leases.lease(layout, key, (detail) => PubSub.publish(warnings, detail)),
       scratch: Effect.acquireRelease(
         attempt(layout.temporary, async () => {
           const path = join(layout.temporary, uniqueName())

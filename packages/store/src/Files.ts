@@ -1,7 +1,7 @@
 /**
  * File-system calls as effects whose failures say what, where and what to do.
  */
-import { randomBytes, createHash } from "node:crypto"
+import { createHash } from "node:crypto"
 import { constants, createReadStream } from "node:fs"
 import * as fs from "node:fs/promises"
 import { dirname, join } from "node:path"
@@ -10,6 +10,7 @@ import { Effect, type Scope } from "effect"
 import { StoreError } from "./Errors.js"
 import * as HashThreads from "./HashThreads.js"
 import type { FileDigest } from "./HashThreads.js"
+import { uniqueName } from "./Owner.js"
 
 const explain = (code: string | undefined): readonly [StoreError["reason"], string] => {
   switch (code) {
@@ -48,8 +49,7 @@ export const storeError = (path: string, cause: unknown): StoreError => {
 export const attempt = <A>(path: string, run: () => Promise<A>): Effect.Effect<A, StoreError> =>
   Effect.tryPromise({ try: run, catch: (cause) => storeError(path, cause) })
 
-/** A name that no other writer of this store uses. */
-export const uniqueName = (): string => `${process.pid}-${randomBytes(8).toString("hex")}`
+export { uniqueName } from "./Owner.js"
 
 /** Whether a file was written, or one of its name was there already. */
 export type Written = "written" | "existed"
@@ -57,12 +57,16 @@ export type Written = "written" | "existed"
 /**
  * Writes a file so that it is there whole or not at all: a temporary file, flushed to the disk, then given its name.
  * `keep`: an existing file of that name wins (content-addressed: it is the same). `replace`: the new one does.
+ * `replace-durably`: it does, and no power cut takes it back.
+ *
+ * After a power cut a name may be missing that was there, for its folder is not flushed, but none leads to half a file:
+ * names follow flushed bytes. An action may so be there without a blob of its own, which readers take for no action.
  */
 export const writeAtomically = (
   temporary: string,
   path: string,
   content: Uint8Array | string,
-  mode: "keep" | "replace"
+  mode: Mode
 ): Effect.Effect<Written, StoreError> =>
   publish(temporary, path, mode, async (partial) => {
     const file = await fs.open(partial, "wx", 0o444)
@@ -102,33 +106,60 @@ export const copyAside = (
   )
 }
 
-const give = async (partial: string, path: string, mode: "keep" | "replace"): Promise<Written> => {
-  await fs.mkdir(dirname(path), { recursive: true })
-  if (mode === "replace") {
-    await fs.rename(partial, path)
-    return "written"
-  }
+type Mode = "keep" | "replace" | "replace-durably"
+
+const inodeOf = (path: string): Promise<number | undefined> =>
+  fs.stat(path).then(
+    ({ ino }) => ino,
+    () => undefined
+  )
+
+/** Flushes the names in a folder to the disk. */
+const syncFolder = async (folder: string): Promise<void> => {
   try {
-    await fs.link(partial, path)
-    return "written"
+    const file = await fs.open(folder, "r")
+    try {
+      await file.sync()
+    } finally {
+      await file.close()
+    }
   } catch (cause) {
-    if (errorCode(cause) !== "EEXIST") throw cause
-    return "existed"
+    // Not every system lets folders be flushed.
+    const cannot = ["EINVAL", "EISDIR", "EPERM", "EACCES", "ENOTSUP", "EBADF"]
+    if (!cannot.includes(errorCode(cause) ?? "")) throw cause
   }
 }
 
+const give = async (partial: string, path: string, mode: Mode): Promise<Written> => {
+  const folder = dirname(path)
+  const made = await fs.mkdir(folder, { recursive: true })
+  const inode = mode === "keep" ? undefined : await inodeOf(partial)
+  try {
+    await (mode === "keep" ? fs.link(partial, path) : fs.rename(partial, path))
+  } catch (cause) {
+    const code = errorCode(cause)
+    if (code !== (mode === "keep" ? "EEXIST" : "ENOENT")) throw cause
+    // Over a network the answer to a request can get lost, and its repetition fails: what counts is what is there.
+    const mine = inode ?? (await inodeOf(partial))
+    const isThere = mine !== undefined && mine === (await inodeOf(path))
+    if (!isThere && mode === "keep") return "existed"
+    if (!isThere) throw cause
+  }
+  if (mode === "replace-durably") {
+    await syncFolder(folder)
+    if (made !== undefined) await syncFolder(dirname(folder))
+  }
+  return "written"
+}
+
 /** Gives a flushed file on the store's disk a name; with `keep` it has its old one too. */
-export const place = (
-  partial: string,
-  path: string,
-  mode: "keep" | "replace"
-): Effect.Effect<Written, StoreError> =>
+export const place = (partial: string, path: string, mode: Mode): Effect.Effect<Written, StoreError> =>
   Effect.uninterruptible(attempt(path, () => give(partial, path, mode)))
 
 const publish = (
   temporary: string,
   path: string,
-  mode: "keep" | "replace",
+  mode: Mode,
   fill: (partial: string) => Promise<void>
 ): Effect.Effect<Written, StoreError> =>
   attempt(path, async (): Promise<Written> => {

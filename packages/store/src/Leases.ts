@@ -1,93 +1,173 @@
 /**
- * One writer per key: a file that its holder touches, and that anyone may take over when the holder died.
+ * One writer per key: a folder `leases/<key>` that holds one empty file, named after its holder, which the holder
+ * touches to show that it lives.
+ *
+ * Each step is one rename or removal of a name that no other holder ever has, so the file system decides every race, on
+ * NFS as on a local disk, and nobody can act on another lease than the one he looked at:
+ *
+ * - Free to A: a folder with A's file in it is renamed to `leases/<key>`; that fails unless there is none or an empty one.
+ * - A to B: A's file is renamed to B's name. Of two takers the second finds no A; and neither does one who judged A, but
+ *   in the meantime A let go, or B came and went.
+ * - A to free: A's file is removed, then the folder, which fails unless it is empty.
+ *
+ * No clocks are compared: a holder elsewhere is silent when its file stayed as it was for as long as the waiter itself
+ * watched. A holder that stood still for longer than that, and lost its lease, hears of it at its next heartbeat, and
+ * goes on: two then compute one key, once too often, to content-addressed results of which either may be published.
  */
 import * as fs from "node:fs/promises"
 import { hostname } from "node:os"
-import { Duration, Effect, Either, Schedule, Schema, type Scope } from "effect"
+import { join } from "node:path"
+import { Clock, Duration, Effect, Schedule, type Scope } from "effect"
 import type { StoreError } from "./Errors.js"
-import { attempt, errorCode, uniqueName } from "./Files.js"
+import { attempt, errorCode } from "./Files.js"
 import type { Layout } from "./Layout.js"
+import { fate, pidOf, uniqueName } from "./Owner.js"
 
-const Holder = Schema.parseJson(
-  Schema.Struct({ host: Schema.String, pid: Schema.Number, token: Schema.String })
-)
-const decode = Schema.decodeUnknownEither(Holder)
-
-/** How often a holder shows that it lives, and how long a silent one on another host is believed. */
+/** How often a holder shows that it lives, and how long a silent one that cannot be looked up is believed. */
 export const HEARTBEAT = Duration.seconds(10)
 export const EXPIRY = Duration.seconds(60)
 
-const alive = (pid: number): boolean => {
+/** A waiter that did not look for longer than this does not know what the holder did meanwhile. */
+const LOOKED_AWAY = Duration.seconds(2)
+
+const isHolder = (name: string): boolean => pidOf(name) !== undefined
+
+const words = (holder: string): string => {
+  const host = holder.slice(holder.indexOf("~") + 1)
+  return `process ${pidOf(holder)} on ${host}`
+}
+
+const none = (...codes: ReadonlyArray<string>) => {
+  return (cause: unknown): undefined => {
+    if (!codes.includes(errorCode(cause) ?? "")) throw cause
+  }
+}
+
+const isThere = (path: string): Promise<boolean> =>
+  fs.stat(path).then(
+    () => true,
+    () => false
+  )
+
+/** The holder, and what its file looks like now; undefined where nobody has it. */
+const look = async (
+  path: string
+): Promise<{ readonly holder: string; readonly state: string } | undefined> => {
+  const holder = (await fs.readdir(path).catch(none("ENOENT")))?.find(isHolder)
+  if (holder === undefined) return undefined
+  const stat = await fs.stat(join(path, holder), { bigint: true }).catch(none("ENOENT"))
+  return stat === undefined ? undefined : { holder, state: `${holder} ${stat.mtimeNs} ${stat.ctimeNs}` }
+}
+
+const takeFree = async (layout: Layout, path: string, mine: string): Promise<boolean> => {
+  const folder = join(layout.temporary, mine)
+  await fs.mkdir(folder, { recursive: true })
+  await fs.writeFile(join(folder, mine), "")
   try {
-    process.kill(pid, 0)
+    await fs.rename(folder, path).catch(async (cause: unknown) => {
+      if (errorCode(cause) !== "ENOENT") throw cause
+      await fs.mkdir(layout.leases, { recursive: true })
+      await fs.rename(folder, path)
+    })
     return true
   } catch (cause) {
-    return errorCode(cause) === "EPERM"
+    // Over a network the answer to a request can get lost, and its repetition fails: what counts is what is there.
+    if (await isThere(join(path, mine))) return true
+    await fs.rm(folder, { recursive: true, force: true })
+    // Windows says EPERM where a folder is there, even an empty one.
+    if (errorCode(cause) !== "EPERM" || !(await isThere(path))) none("ENOTEMPTY", "EEXIST")(cause)
+    await fs.rmdir(path).catch(() => undefined)
+    return false
   }
 }
 
-/** Whether the holder of the lease file died: its process is gone, or it has been silent for too long. */
-const abandoned = async (path: string): Promise<boolean> => {
-  const [text, stat] = await Promise.all([fs.readFile(path, "utf8"), fs.stat(path)])
-  const holder = decode(text)
-  if (Either.isRight(holder) && holder.right.host === hostname()) return !alive(holder.right.pid)
-  // Its own clock set the time: compare with this file system's clock, not with this host's.
-  return Date.now() - stat.mtimeMs > Duration.toMillis(EXPIRY)
+const takeOver = async (path: string, holder: string, mine: string): Promise<boolean> => {
+  const taken = await fs.rename(join(path, holder), join(path, mine)).then(() => true, none("ENOENT"))
+  return taken ?? (await isThere(join(path, mine)))
 }
 
-const tryTake = async (layout: Layout, path: string, token: string): Promise<boolean> => {
-  await fs.mkdir(layout.leases, { recursive: true })
-  const mine = `${path}.${uniqueName()}`
-  // Written aside and linked: the lease is never seen empty.
-  await fs.writeFile(mine, JSON.stringify({ host: hostname(), pid: process.pid, token }), { flag: "wx" })
-  try {
-    await fs.link(mine, path)
-    return true
-  } catch (cause) {
-    if (errorCode(cause) !== "EEXIST") throw cause
-  } finally {
-    await fs.rm(mine, { force: true })
-  }
-  try {
-    if (await abandoned(path)) {
-      // Renaming succeeds for one taker only; the others find nothing there and try again.
-      const stale = `${path}.stale.${uniqueName()}`
-      await fs.rename(path, stale)
-      await fs.rm(stale, { force: true })
-    }
-  } catch (cause) {
-    if (errorCode(cause) !== "ENOENT") throw cause
-  }
-  return false
+const release = async (path: string, mine: string): Promise<void> => {
+  // Gone already: taken over, or the store was removed.
+  await fs.rm(join(path, mine), { force: true }).catch(() => undefined)
+  await fs.rmdir(path).catch(() => undefined)
 }
 
-const release = async (path: string, token: string): Promise<void> => {
-  try {
-    const holder = decode(await fs.readFile(path, "utf8"))
-    if (Either.isRight(holder) && holder.right.token === token) await fs.rm(path, { force: true })
-  } catch {
-    // Gone already: taken over, or the store was removed.
-  }
+export interface Times {
+  readonly heartbeat: Duration.Duration
+  readonly expiry: Duration.Duration
 }
 
-/** Waits for the lease of a key and keeps it until the scope closes. */
+/**
+ * Waits for the lease of a key and keeps it until the scope closes.
+ *
+ * @param warn hears of leases taken over and lost
+ */
 export const lease = (
   layout: Layout,
-  key: string
+  key: string,
+  warn: (detail: string) => Effect.Effect<void>,
+  { heartbeat, expiry }: Times = { heartbeat: HEARTBEAT, expiry: EXPIRY }
 ): Effect.Effect<{ readonly key: string }, StoreError, Scope.Scope> =>
   Effect.gen(function* () {
     const path = layout.lease(key)
-    const token = uniqueName()
+    const mine = `${uniqueName()}~${hostname()
+      .replace(/[^\w.-]/g, "_")
+      .slice(0, 64)}`
+    const long = Duration.format(expiry)
+    let seen = { state: "", at: 0, silent: 0 }
+
+    const isAbandoned = (holder: string, state: string, now: number): boolean => {
+      const same = seen.state === state
+      const silent = same ? seen.silent + Math.min(now - seen.at, Duration.toMillis(LOOKED_AWAY)) : 0
+      seen = { state, at: now, silent }
+      const found = fate(holder)
+      // One that is surely there is believed however long it is silent: a stage may keep its process too busy to tell.
+      return found === "dead" || (found !== "alive" && silent >= Duration.toMillis(expiry))
+    }
+
+    const tryTake = (now: number): Effect.Effect<boolean, StoreError> =>
+      Effect.gen(function* () {
+        const found = yield* attempt(path, () => look(path))
+        if (found === undefined) return yield* attempt(path, () => takeFree(layout, path, mine))
+        const { holder, state } = found
+        if (!isAbandoned(holder, state, now)) return false
+        const taken = yield* attempt(path, () => takeOver(path, holder, mine))
+        const why = fate(holder) === "dead" ? "died" : `gave no sign of life for ${long}`
+        if (taken) yield* warn(`took over the lease of ${key} from ${words(holder)}, which ${why}`)
+        return taken
+      })
     const take = Effect.acquireRelease(
-      attempt(path, () => tryTake(layout, path, token)),
-      (taken) => (taken ? Effect.promise(() => release(path, token)) : Effect.void)
+      // A monotonic clock.
+      Effect.flatMap(Clock.currentTimeNanos, (nanos) => tryTake(Number(nanos / 1_000_000n))),
+      (taken) => (taken ? Effect.promise(() => release(path, mine)) : Effect.void)
     )
     // Short waits first: most leases are held for the time of one small step.
     const waits = Schedule.exponential("5 millis", 1.5).pipe(Schedule.union(Schedule.spaced("1 second")))
     yield* Effect.repeat(take, { schedule: waits, until: (taken) => taken })
-    yield* attempt(path, async () => {
+
+    const beat = attempt(path, async () => {
       const now = new Date()
-      await fs.utimes(path, now, now)
-    }).pipe(Effect.ignore, Effect.repeat(Schedule.spaced(HEARTBEAT)), Effect.forkScoped)
+      await fs.utimes(join(path, mine), now, now)
+    })
+    const lost = Effect.flatMap(
+      Effect.promise(() => look(path).catch(() => undefined)),
+      (now) => {
+        const to = now === undefined ? "" : ` to ${words(now.holder)}`
+        return warn(
+          `lost the lease of ${key}${to}, having stood still for more than ${long}; ` +
+            "both compute it, to results of which either may be kept"
+        )
+      }
+    )
+    yield* beat.pipe(
+      // Whatever else fails may pass.
+      Effect.catchIf(
+        ({ reason }) => reason !== "NotFound",
+        () => Effect.void
+      ),
+      Effect.repeat(Schedule.spaced(heartbeat)),
+      Effect.catchAll(() => lost),
+      Effect.forkScoped
+    )
     return { key }
   })
