@@ -16,7 +16,10 @@ import { createInterface } from "node:readline"
 import { setTimeout } from "node:timers/promises"
 import { RunEvent } from "@tessera/engine"
 import { Schema } from "effect"
-import { afterAll, describe, expect, it } from "vitest"
+import { afterAll, describe, expect, it, vi } from "vitest"
+
+// Each test starts several processes.
+vi.setConfig({ testTimeout: 300_000 })
 
 const repository = join(import.meta.dirname, "../..")
 const root = realpathSync(mkdtempSync(join(tmpdir(), "tessera-process-")))

@@ -186,15 +186,21 @@ describe("on a network that loses the answers to requests, what was done counts 
     lossy()
     const Note = document("Note/1", Schema.String)
     const manifest: Manifest = {
-      ...{ format: 1, stage: "s", version: "1", code: "", params: {} },
-      ...{ inputs: {}, outputs: {}, environment: {} }
+      format: 1,
+      stage: "s",
+      version: "1",
+      code: "",
+      params: {},
+      inputs: {},
+      outputs: {},
+      environment: {}
     }
     const found = await Effect.runPromise(
       Effect.gen(function* () {
         const store = yield* Store
         const note = yield* store.putDocument(Note, "text")
         const rest = {
-          manifest: {},
+          manifest,
           run: "r",
           node: "n",
           startedAt: "2026-01-01T00:00:00.000Z",
