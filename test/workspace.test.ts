@@ -78,6 +78,9 @@ describe("the import boundaries", () => {
     ["packages/engine", "@tessera/attention"],
     ["packages/attention", "@tessera/runtime"],
     ["packages/runtime", "@tessera/store"],
+    ["packages/parquet", "@tessera/store"],
+    ["packages/store", "@tessera/parquet"],
+    ["packages/engine", "@tessera/parquet"],
     ["plugins/validator", "@tessera/runtime-cpu"],
     ["plugins/validator", "@tessera/engine"],
     ["plugins/validator", "@tessera/store"],
@@ -94,6 +97,8 @@ describe("the import boundaries", () => {
 
   it.each([
     ["packages/store", "@tessera/core"],
+    ["packages/parquet", "@tessera/core"],
+    ["plugins/calibration-multinews", "@tessera/parquet"],
     ["plugins/validator", "@tessera/runtime"],
     ["packages/testing", "@tessera/engine"]
   ])("allow %s importing %s", (folder, imported) => {

@@ -19,19 +19,27 @@ export const show = Command.make(
       Options.withDescription("Rows of a table to show. Default: 10."),
       Options.withDefault(10)
     ),
+    output: Options.text("output").pipe(
+      Options.withPseudoName("file"),
+      Options.withDescription(
+        "Write the whole table there instead: *.parquet, or *.arrow (an Arrow IPC file)."
+      ),
+      Options.optional
+    ),
     ...common
   },
   (args) =>
     Effect.flatMap(
       lazy(() => import("./verbs/show.js")),
-      ({ show }) => show(args)
+      ({ show }) => show({ ...args, output: Option.getOrUndefined(args.output) })
     )
 ).pipe(
   Command.withDescription(
     help("Shows an artifact: a table's schema, statistics and first rows; a document; the files of a tree.", [
       ["show measurements", "A target of the last run."],
       ["show profile.influence", "An output of a node of the last run."],
-      ["show 3f9a12c0 --rows 50", "By digest."]
+      ["show 3f9a12c0 --rows 50", "By digest."],
+      ["show measurements --output results.parquet", "A table as a file that other tools open."]
     ])
   )
 )

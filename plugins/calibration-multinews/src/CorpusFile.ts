@@ -2,6 +2,8 @@
  * Reads Multi-News files: JSON lines, or the Parquet files of the Hub.
  */
 import * as FileSystem from "@effect/platform/FileSystem"
+import { table, utf8 } from "@tessera/core"
+import type { ParquetError } from "@tessera/parquet"
 import { Effect, Either, Schema } from "effect"
 import { CalibrationError } from "./Errors.js"
 
@@ -71,38 +73,37 @@ const readJsonLines = (path: string, name: string) =>
     )
   })
 
+const parquetFailure = (error: ParquetError): CalibrationError => {
+  const { reason, column, detail, file } = error
+  if (reason === "SchemaMismatch" && column === undefined) {
+    return new CalibrationError({
+      reason: "MissingColumn",
+      where: file,
+      detail: `${detail}. Multi-News has document and summary`,
+      cause: error
+    })
+  }
+  const broken = reason === "NotParquet" || reason === "Truncated" || reason === "Corrupt"
+  const where = column === undefined ? file : `${file}, column ${column}`
+  return invalid(where, broken ? `is not a valid Parquet file: it ${detail}` : detail, error)
+}
+
 const readParquet = (path: string, name: string) =>
   Effect.gen(function* () {
-    const fs = yield* FileSystem.FileSystem
-    const bytes = yield* Effect.mapError(fs.readFile(path), (cause) =>
-      invalid(name, `cannot be read: ${cause.message}`, cause)
-    )
-    const file = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer
-    const parquet = <A>(read: () => Promise<A>) =>
-      Effect.tryPromise({
-        try: read,
-        catch: (cause) => invalid(name, "is not a valid Parquet file; fetch it again", cause)
-      })
     // Imported for Parquet alone.
-    const { parquetMetadataAsync, parquetReadObjects, parquetSchema } = yield* Effect.promise(
-      () => import("hyparquet")
-    )
-    const { compressors } = yield* Effect.promise(() => import("hyparquet-compressors"))
-    const metadata = yield* parquet(() => parquetMetadataAsync(file))
-    const columns = parquetSchema(metadata).children.map(({ element }) => element.name)
-    const absent = missing(name, columns)
-    if (absent !== undefined) return yield* absent
-    const wanted = columns.includes("id") ? ["id", ...required] : [...required]
-    const rows = yield* parquet(() => parquetReadObjects({ file, metadata, columns: wanted, compressors }))
-    return yield* Effect.forEach(rows, (row, i) => {
-      const id: unknown = row["id"]
-      const { id: _, ...rest } = row
-      // 64-bit ids come as bigint.
-      const named =
-        typeof id === "bigint" ? { ...rest, id: String(id) } : id === null || id === undefined ? rest : row
-      return toRow(`${name} row ${i + 1}`, named)
+    const { declare, decode } = yield* Effect.promise(() => import("@tessera/parquet"))
+    // Ids are text or numbers, or absent.
+    const ids = yield* declare(path, { name, columns: ["id"] })
+    const columns = table("MultiNews/1", { ...ids.fields, document: utf8, summary: utf8 })
+    const content = yield* decode(columns, path, { name })
+    return yield* Effect.forEach(content, (row, i) => {
+      const { id, ...texts }: Readonly<Record<string, unknown>> = row.toJSON()
+      return toRow(
+        `${name} row ${i + 1}`,
+        id === null || id === undefined ? texts : { ...texts, id: String(id) }
+      )
     })
-  })
+  }).pipe(Effect.mapError((error) => (error._tag === "ParquetError" ? parquetFailure(error) : error)))
 
 /** @param name the file's name, for messages. */
 export const readCorpusFile = (

@@ -23,6 +23,16 @@ const parquet = (columns: Record<string, ReadonlyArray<string>>) =>
     })
   )
 
+const parquetNumbers = () =>
+  new Uint8Array(
+    parquetWriteBuffer({
+      columnData: [
+        { name: "document", data: ["d"] },
+        { name: "summary", data: Float64Array.of(1.5) }
+      ]
+    })
+  )
+
 const rows = [
   { id: "a", document: "one ||||| two", summary: "– both" },
   { id: "b", document: "three", summary: "it" }
@@ -55,6 +65,7 @@ describe("a corpus file", () => {
       JSON.stringify({ document: 1, summary: "s" }),
       /^number\.jsonl:1: document and summary must be text/
     ],
+    ["numbers.parquet", parquetNumbers(), /^numbers\.parquet, column summary: is float64, not Utf8; cast it/],
     ["list.jsonl", "[1]", /^list\.jsonl:1: is not an object/],
     ["broken.parquet", "PAR1 and no more", /^broken\.parquet: is not a valid Parquet file/]
   ])("%s is refused with its place", async (name, content, message) => {

@@ -8,11 +8,16 @@ import { NodeFileSystem } from "@effect/platform-node"
 import type { Plan } from "@tessera/attention"
 import { Effect, Schema } from "effect"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { findPython, interpreter } from "../../../test/python/Environment.js"
 import { emitFiles, EmitTritonParams } from "../src/index.js"
 import { odd, small } from "./plans.js"
-import { findPython, interpreter } from "./python.js"
 
-const found = await findPython()
+const found = await findPython({
+  lock: new URL("../python/requirements.lock", import.meta.url),
+  modules: ["torch", "triton"],
+  variable: "TESSERA_PYTHON",
+  linuxOnly: "Triton's wheels are for Linux only"
+})
 if ("skip" in found) console.warn(`SKIPPED, the kernels of emitted packages are not run: ${found.skip}`)
 
 /** Making the environment downloads about 2 GB, once per machine and lock file. */

@@ -6,14 +6,17 @@ import type * as Arrow from "apache-arrow"
 import { Effect } from "effect"
 import * as ArrowText from "../ArrowText.js"
 import * as ArtifactText from "../ArtifactText.js"
+import { CliError } from "../Failure.js"
 import * as Format from "../Format.js"
 import * as Output from "../Output.js"
 import * as Reference from "../Reference.js"
+import * as TableFile from "../TableFile.js"
 import { storeLayer } from "../StoreLayer.js"
 
 export interface ShowArgs {
   readonly artifact: string
   readonly rows: number
+  readonly output: string | undefined
   readonly store: string
   readonly json: boolean
 }
@@ -98,11 +101,26 @@ export const show = (args: ShowArgs) =>
     const found = yield* Reference.resolve(args.artifact)
     const [one, ...more] = found.artifacts
     if (one === undefined || more.length > 0) {
+      if (args.output !== undefined) {
+        const [first] = found.artifacts
+        return yield* new CliError({
+          reason: "Artifact",
+          where: found.name,
+          detail: "ran once per shard, so there is more than one table to write",
+          hint: `Name one of them: ${found.name}[${first?.shard ?? ""}]. tessera show ${found.name} lists them.`
+        })
+      }
       return yield* args.json
         ? Output.json({ name: found.name, run: found.run, shards: found.artifacts })
         : Output.out(shards(found))
     }
     const content = yield* ArtifactText.read(one.artifact)
+    if (args.output !== undefined) {
+      const written = yield* TableFile.write(one.artifact, content, args.output)
+      return yield* args.json
+        ? Output.json({ name: found.name, run: found.run, ...one.artifact, output: args.output })
+        : Output.out(written)
+    }
     yield* args.json
       ? Output.json({ name: found.name, run: found.run, ...one.artifact, ...contentJson(content, args.rows) })
       : Output.out(`${head(found.name, one.artifact, found.run)}\n\n${contentText(content, args.rows)}`)

@@ -1,8 +1,9 @@
 #!/bin/sh
-# Makes the Python environment of the emitted packages' tests, once: environment.sh PYTHON LOCK TARGET
+# Makes a Python environment for tests, once: environment.sh PYTHON LOCK TARGET MODULES
+# MODULES, comma-separated, must be importable in it.
 # Two at once are safe: one makes it, the other waits. An interrupted one leaves nothing at TARGET.
 set -eu
-python=$1 lock=$2 target=$3
+python=$1 lock=$2 target=$3 modules=$4
 
 mkdir -p "$(dirname "$target")"
 exec 9>"$target.lock"
@@ -14,8 +15,8 @@ draft=$(mktemp -d "$target.draft.XXXXXX")
 trap 'rm -rf "$draft"' EXIT
 trap 'exit 130' INT TERM
 "$python" -m venv "$draft"
-# The lock is complete, and leaves out parts of torch that a CPU does not load.
+# A lock is complete; it may leave out what is never loaded.
 "$draft/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes \
   --only-binary :all: -r "$lock"
-"$draft/bin/python" -c 'import torch, triton'
+"$draft/bin/python" -c "import $modules"
 mv "$draft" "$target"
