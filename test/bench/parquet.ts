@@ -1,6 +1,6 @@
 /**
  * Writes and reads 5 million rows (int32 ×3, float32) and an influence tensor through @tessera/parquet, each in a
- * process of its own, and prints seconds, bytes and peak memory:
+ * process of its own, and prints seconds, bytes and peak memory (of the whole process):
  *
  *   npx tsx test/bench/parquet.ts [ROWS]
  */
@@ -92,6 +92,7 @@ const step = async (name: keyof typeof cases, action: string, file: string, rows
   const compression = (/\.(\w+)\.parquet$/.exec(file)?.[1] ?? "snappy") as Compression
   const before = process.memoryUsage().rss
   const start = performance.now()
+  const cpu = process.cpuUsage()
   const done =
     given !== undefined
       ? Effect.as(encodeFile(of, given, file, { compression }), given.numRows)
@@ -100,8 +101,9 @@ const step = async (name: keyof typeof cases, action: string, file: string, rows
         : Stream.runFold(decodeBatches(of, file), 0, (sum, { numRows }) => sum + numRows)
   const count = await Effect.runPromise(done)
   const seconds = (performance.now() - start) / 1e3
+  const { user, system } = process.cpuUsage(cpu)
   const peak = process.resourceUsage().maxRSS * 1024
-  console.log(JSON.stringify({ seconds, count, before, peak }))
+  console.log(JSON.stringify({ seconds, cpu: (user + system) / 1e6, count, before, peak }))
 }
 
 const main = (rows: number) => {
@@ -123,13 +125,15 @@ const main = (rows: number) => {
           ["--import", "tsx", fileURLToPath(import.meta.url), "--step", name, action, file, String(rows)],
           { encoding: "utf8" }
         )
-        const { seconds, count, before, peak } = JSON.parse(output) as Record<string, number>
+        const { seconds, cpu, count, before, peak } = JSON.parse(output) as Record<string, number>
         results.push({
           table: name,
           compression,
           action,
           rows: count ?? 0,
           seconds: (seconds ?? 0).toFixed(2),
+          // Less than the seconds where others use the machine.
+          cpu: (cpu ?? 0).toFixed(2),
           file: mib(statSync(file).size),
           "memory before": mib(before ?? 0),
           "peak memory": mib(peak ?? 0)

@@ -14,7 +14,7 @@ import type { Output } from "./Output.js"
 
 /** Rows of a row group at most, and about its bytes. */
 const GROUP_ROWS = 131_072
-const GROUP_BYTES = 32 << 20
+const GROUP_BYTES = 16 << 20
 
 const leaf = (type: Arrow.DataType): Omit<SchemaElement, "name"> | undefined => {
   if (Arrow.DataType.isUtf8(type)) {

@@ -2,7 +2,6 @@
  * The pages of one column chunk: hyparquet decodes each, this module checks them and puts them together.
  */
 import * as zlib from "node:zlib"
-import { Zstd } from "@hpcc-js/wasm-zstd"
 import type { Compressors, DataReader, PageHeader } from "hyparquet"
 import { compressors as builtIn } from "hyparquet-compressors"
 import { parquetHeader } from "hyparquet/src/column.js"
@@ -29,12 +28,8 @@ export interface Chunk {
 /** Wider indices do not fit the arithmetic of the decoder. */
 const dictionaryLimit = 2 ** 24
 
-const decompressors = async (codec: string): Promise<Compressors> => {
-  const own: Compressors = { ...builtIn, GZIP: (bytes) => zlib.gunzipSync(bytes) }
-  if (codec !== "ZSTD") return own
-  const zstd = await Zstd.load()
-  return { ...own, ZSTD: (bytes) => zstd.decompress(bytes) }
-}
+/** Node's gunzip is native, and checks what it unpacked. */
+const compressors: Compressors = { ...builtIn, GZIP: (bytes) => zlib.gunzipSync(bytes) }
 
 interface Reading {
   readonly decoder: ColumnDecoder
@@ -172,7 +167,6 @@ export const readChunk = async (
   const entries = Number(meta.num_values)
   const maxDefinition = getMaxDefinitionLevel([...path])
   const maxRepetition = getMaxRepetitionLevel([...path])
-  const compressors = await decompressors(meta.codec)
   try {
     const reading: Reading = {
       decoder: {

@@ -1,4 +1,3 @@
-/// <reference path="../src/parquetjs-lite.d.ts" />
 /**
  * What the libraries under this codec do to values without saying so, shown on the libraries themselves, and that it
  * reaches nobody through the codec.

@@ -123,8 +123,18 @@ describe.skipIf("skip" in found)("pyarrow", () => {
       }
       expect([...seen].sort()).toEqual(
         expect.arrayContaining([
-          ...["UNCOMPRESSED", "SNAPPY", "GZIP", "ZSTD", "BROTLI", "LZ4_RAW", "PLAIN", "RLE_DICTIONARY"],
-          ...["PLAIN_DICTIONARY", "DELTA_BINARY_PACKED", "DELTA_LENGTH_BYTE_ARRAY", "DELTA_BYTE_ARRAY"],
+          "UNCOMPRESSED",
+          "SNAPPY",
+          "GZIP",
+          "ZSTD",
+          "BROTLI",
+          "LZ4_RAW",
+          "PLAIN",
+          "PLAIN_DICTIONARY",
+          "RLE_DICTIONARY",
+          "DELTA_BINARY_PACKED",
+          "DELTA_LENGTH_BYTE_ARRAY",
+          "DELTA_BYTE_ARRAY",
           "BYTE_STREAM_SPLIT"
         ])
       )

@@ -98,10 +98,8 @@ const readParquet = (path: string, name: string) =>
     const content = yield* decode(columns, path, { name })
     return yield* Effect.forEach(content, (row, i) => {
       const { id, ...texts }: Readonly<Record<string, unknown>> = row.toJSON()
-      return toRow(
-        `${name} row ${i + 1}`,
-        id === null || id === undefined ? texts : { ...texts, id: String(id) }
-      )
+      if (id === null || id === undefined) return toRow(`${name} row ${i + 1}`, texts)
+      return toRow(`${name} row ${i + 1}`, { ...texts, id: typeof id === "bigint" ? id.toString() : id })
     })
   }).pipe(Effect.mapError((error) => (error._tag === "ParquetError" ? parquetFailure(error) : error)))
 
