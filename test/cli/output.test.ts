@@ -41,7 +41,7 @@ it("writes one shard by its name, and says so where a node has several", async (
   const all = await tessera(["show", "square.squares", "--output", "x.parquet"], { cwd })
   expect(all.code).toBe(2)
   expect(all.stderr).toMatch(/square\.squares: ran once per shard/)
-  expect(all.stderr).toContain("square.squares[0]")
+  expect(all.stderr).toMatch(/square\.squares\[[01]\]/)
   expect(existsSync(path.join(cwd, "x.parquet"))).toBe(false)
   expect((await tessera(["show", "square.squares[1]", "--output", "x.parquet"], { cwd })).code).toBe(0)
   const rows = rowsOf(await Effect.runPromise(decode(Squares, path.join(cwd, "x.parquet"))))
