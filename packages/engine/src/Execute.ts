@@ -60,7 +60,8 @@ const reporter = (journal: Journal, at: At): Effect.Effect<(progress: Progress) 
     let last = -Infinity
     return (progress) =>
       Effect.gen(function* () {
-        const now = yield* Clock.currentTimeMillis
+        // A clock that cannot be set back.
+        const now = Number((yield* Clock.currentTimeNanos) / 1_000_000n)
         if (now - last < PROGRESS_MILLIS && progress.done !== progress.total) return
         last = now
         yield* Effect.ignore(journal.tell({ _tag: "TaskProgress", ...at, ...progress }))

@@ -3,8 +3,7 @@
  */
 import type { Graph, GraphError, Pipeline, Targets } from "@tessera/core"
 import { Store, type Artifact } from "@tessera/store"
-import { Cause, Clock, Duration, Effect, Option, Scope, Stream } from "effect"
-import { ulid } from "ulid"
+import { Cause, Duration, Effect, Option, Scope, Stream } from "effect"
 import { adopt } from "./Adopt.js"
 import * as Arriving from "./Arriving.js"
 import type { RunOptions, RunResult } from "./Engine.js"
@@ -23,6 +22,7 @@ import { prepare, type Prepared, type PreparedNode } from "./Prepare.js"
 import * as Priority from "./Priority.js"
 import * as Restore from "./Restore.js"
 import { retried } from "./Retry.js"
+import * as RunTime from "./RunTime.js"
 import * as Services from "./Services.js"
 import * as Slots from "./Slots.js"
 import { jobs, type Job, type Outcome } from "./Views.js"
@@ -36,6 +36,7 @@ const LOOKUPS = 16
 const WAITING = 64
 
 interface Progress<E> extends Context<E> {
+  readonly time: RunTime.RunTime
   readonly prepared: Prepared
   readonly keys: Keys.Keys<E>
   readonly slots: Slots.Slots
@@ -256,7 +257,8 @@ const start = <T extends Targets, E, R>(
 ): Effect.Effect<Progress<E>, GraphError, R | Store> =>
   Effect.gen(function* () {
     const executors = yield* Executors.choose(prepared.nodes, options)
-    const journal = yield* Journal.make(ulid(yield* Clock.currentTimeMillis), options.onEvent)
+    const time = yield* RunTime.make
+    const journal = yield* Journal.make(time.run, options.onEvent)
     yield* hearWarnings(journal, scope)
     const services = yield* Services.make(pipeline, scope)
     const outcomes = new Map<Graph.Node, Outcome>()
@@ -265,6 +267,7 @@ const start = <T extends Targets, E, R>(
       prepared,
       options,
       journal,
+      time,
       services,
       executors,
       outcomes,
@@ -287,12 +290,17 @@ const start = <T extends Targets, E, R>(
 
 const attempt = <E>(run: Progress<E>): Effect.Effect<RunResult, RunError<E>, Store> =>
   Effect.gen(function* () {
-    const { journal, losses, options, prepared } = run
-    const started = yield* Clock.currentTimeMillis
+    const { journal, losses, options, prepared, time } = run
+    const warn = Option.match({
+      onNone: () => Effect.void,
+      onSome: (detail: string) => journal.tell({ _tag: "Warning", detail })
+    })
     const finish = (outcome: "succeeded" | "failed" | "interrupted", targets: Record<string, Artifact>) =>
-      Effect.flatMap(Clock.currentTimeMillis, (now) =>
-        journal.tell({ _tag: "RunFinished", run: journal.run, outcome, millis: now - started, targets })
-      )
+      Effect.gen(function* () {
+        yield* warn(yield* time.setBack)
+        const millis = yield* time.millis
+        yield* journal.tell({ _tag: "RunFinished", run: journal.run, outcome, millis, targets })
+      })
     const targets = yield* journal
       .tell({
         _tag: "RunStarted",
@@ -303,6 +311,7 @@ const attempt = <E>(run: Progress<E>): Effect.Effect<RunResult, RunError<E>, Sto
         nodes: prepared.nodes.map(({ name }) => name)
       })
       .pipe(
+        Effect.zipRight(warn(time.behind)),
         Effect.zipRight(runAll(run)),
         Effect.zipRight(targetArtifacts(run)),
         // A failed run keeps its own error, even where its log can no longer be written.
