@@ -1,9 +1,11 @@
 #!/usr/bin/env node
-// Pipelines and workspace packages are TypeScript. Packages that are not are imported before the TypeScript loader
-// starts: through it they would take twice as long, and a module once loaded is not loaded again.
+// Starts the command: from its bundle where there is one, from its files otherwise. Pipelines and workspace packages are
+// TypeScript; packages that are not are imported before the TypeScript loader starts: through it they would take twice as
+// long, and a module once loaded is not loaded again.
 import { createRequire, register as registerHooks } from "node:module"
 import { delimiter, join } from "node:path"
 import { pathToFileURL } from "node:url"
+import * as bundle from "./bundle.js"
 
 // Imports that the folder of a pipeline file lacks resolve from the current folder, then from the command's. The loader
 // learns it from the hooks below; what reads code without running it (keys) from NODE_PATH.
@@ -13,15 +15,40 @@ process.env.NODE_PATH = [...new Set([process.env.NODE_PATH ?? "", ...fallbacks])
   .filter(Boolean)
   .join(delimiter)
 
+const typescript = async (exports) => {
+  const { register } = await import("tsx/esm/api")
+  // No tsconfig: a pipeline must not depend on which folder the command is started in.
+  register({ tsconfig: false })
+  registerHooks("./hooks.js", import.meta.url, { data: { own: import.meta.url, cwd, exports } })
+}
+
 const wantsHelp = process.argv.length <= 3 || process.argv.some((arg) => arg === "--help" || arg === "-h")
-await Promise.all([
-  import("effect"),
-  import("@effect/cli"),
-  import("@effect/platform-node/NodeContext"),
-  wantsHelp ? undefined : import("apache-arrow")
-])
-const { register } = await import("tsx/esm/api")
-// No tsconfig: a pipeline must not depend on which folder the command is started in.
-register({ tsconfig: false })
-registerHooks("./resolve.js", import.meta.url, { data: { own: import.meta.url, cwd } })
-await import("../src/main.ts")
+/** Verbs that load no pipeline. */
+const readsStore = ["show", "log", "diff", "gc", "pin", "verify"].includes(process.argv[2])
+
+const fromFiles = async () => {
+  await Promise.all([
+    import("effect"),
+    import("@effect/cli"),
+    import("@effect/platform-node/NodeContext"),
+    wantsHelp ? undefined : import("apache-arrow")
+  ])
+  await typescript(undefined)
+  await import("../src/main.ts")
+}
+
+// `off`: only the files. `keep`: the compiled code of this start is kept with the bundle.
+const setting = process.env.TESSERA_BUNDLE
+const isVersion = process.argv.length === 3 && process.argv[2] === "--version"
+const found = setting === "off" || isVersion ? undefined : bundle.find()
+if (isVersion) {
+  process.stdout.write(`${createRequire(import.meta.url)("../package.json").version}\n`)
+} else if (found !== undefined) {
+  const modules = bundle.load(found, setting === "keep")
+  globalThis[Symbol.for("tessera.bundle")] = modules
+  if (!wantsHelp && !readsStore) await typescript(found.exports)
+  modules[bundle.main]()
+} else {
+  if (setting !== "off" && process.env.CI === undefined) bundle.build()
+  await fromFiles()
+}

@@ -1,11 +1,16 @@
 // Runs on the loader's own thread. Where a pipeline file's folder lacks a package, the command's own is used; `effect`
-// is always the command's, because two copies do not recognise each other's values.
+// is always the command's, because two copies do not recognise each other's values. For the same reason a module that is
+// in the command's bundle is taken from there.
+import { readFileSync } from "node:fs"
+
 let own
 let cwd
+let bundled = {}
 
 export const initialize = (data) => {
   own = data.own
   cwd = data.cwd
+  if (data.exports !== undefined) bundled = JSON.parse(readFileSync(data.exports, "utf8"))
 }
 
 const singleton = /^(effect|@effect\/[^/]+)($|\/)/
@@ -27,4 +32,21 @@ export const resolve = async (specifier, context, next) => {
       ? from(cwd).catch(() => from(own).catch(() => Promise.reject(error)))
       : Promise.reject(error)
   )
+}
+
+/** A module whose exports are those of the bundle's. */
+const facade = (url, names) => {
+  const path = JSON.stringify(decodeURIComponent(new URL(url).pathname))
+  const lines = names.map(
+    (name, i) => `const _${i} = module[${JSON.stringify(name)}]; export { _${i} as ${JSON.stringify(name)} };`
+  )
+  return `const module = globalThis[Symbol.for("tessera.bundle")][${path}]();\n${lines.join("\n")}`
+}
+
+export const load = async (url, context, next) => {
+  const plain = url.replace(/[?#].*$/, "")
+  const names = bundled[plain]
+  return names === undefined
+    ? next(url, context)
+    : { format: "module", source: facade(plain, names), shortCircuit: true }
 }
