@@ -2,7 +2,8 @@
  * How long the compiler takes for a pipeline of 200 stages, against one of ten (most of which is effect, Arrow and the
  * packages' own sources). `npx tsx test/bench/types.ts`
  */
-import { type Checked, longPipeline, typeCheck } from "../types/LongPipeline.js"
+import { longPipeline } from "../types/LongPipeline.js"
+import { type Checked, typeCheck } from "../types/TypeCheck.js"
 
 const median = (values: ReadonlyArray<number>) => values.toSorted((a, b) => a - b)[values.length >> 1] ?? NaN
 

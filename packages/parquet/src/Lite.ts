@@ -1,6 +1,8 @@
 /**
  * parquetjs-lite, for the tables that `Choice` gives to it.
  */
+// oxlint-disable-next-line typescript/triple-slash-reference -- who compiles this source without its folder needs the types
+/// <reference path="./parquetjs-lite.d.ts" />
 import { arrowSchema, type Fields, type Table } from "@tessera/core"
 import * as Arrow from "apache-arrow"
 import lite, { type FieldDefinition } from "parquetjs-lite"
