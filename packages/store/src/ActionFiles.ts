@@ -1,6 +1,7 @@
 /**
  * Actions as files: one per key, believed only where it says what its name says.
  */
+import { readFileSync, statSync } from "node:fs"
 import * as fs from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
 import { key as keyOf, type Manifest } from "@tessera/core"
@@ -8,7 +9,7 @@ import { Effect, Either, Option, Schema, Stream } from "effect"
 import { Action } from "./Action.js"
 import { isStale, touch } from "./Blobs.js"
 import { StoreError } from "./Errors.js"
-import { attempt, errorCode, writeAtomically } from "./Files.js"
+import { attempt, attemptSync, errorCode, writeAtomically } from "./Files.js"
 import type { Layout } from "./Layout.js"
 
 const ActionFile = Schema.parseJson(Action)
@@ -34,12 +35,14 @@ const parse = (file: string, text: string): Either.Either<Action, StoreError> =>
 }
 
 const readText = (file: string): Effect.Effect<string | undefined, StoreError> =>
-  attempt(file, () =>
-    fs.readFile(file, "utf8").catch((cause: unknown) => {
+  attemptSync(file, () => {
+    try {
+      return readFileSync(file, "utf8")
+    } catch (cause) {
       if (errorCode(cause) === "ENOENT") return undefined
       throw cause
-    })
-  )
+    }
+  })
 
 /** None where there is none; fails with `Corrupt` where it cannot be believed. */
 export const read = (layout: Layout, key: string): Effect.Effect<Option.Option<Action>, StoreError> =>
@@ -53,7 +56,7 @@ export const use = (layout: Layout, key: string): Effect.Effect<Option.Option<Ac
     const file = layout.action(key)
     const action = yield* read(layout, key)
     if (Option.isNone(action)) return Option.none()
-    const stat = yield* Effect.option(attempt(file, () => fs.stat(file)))
+    const stat = yield* Effect.option(attemptSync(file, () => statSync(file)))
     // It may have been collected in between; that its use could be noted is what counts.
     if (Option.isNone(stat)) return Option.none()
     return !isStale(stat.value.mtimeMs) || (yield* touch(file)) ? action : Option.none()

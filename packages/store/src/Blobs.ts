@@ -1,6 +1,7 @@
 /**
  * Immutable files named by their content, and files outside the store that are read in place.
  */
+import { statSync } from "node:fs"
 import * as fs from "node:fs/promises"
 import { dirname, join } from "node:path"
 import { sha256 } from "@tessera/core"
@@ -8,9 +9,9 @@ import { Duration, Effect, Either, Schema, type Stream } from "effect"
 import { StoreError } from "./Errors.js"
 import {
   attempt,
+  attemptSync,
   copyAside,
   digestFile,
-  errorCode,
   place,
   uniqueName,
   writeAtomically,
@@ -96,15 +97,7 @@ export const make = (layout: Layout): Blobs => {
 
   /** When the store's own file was written or last used, in milliseconds since the epoch; undefined where there is none. */
   const ownFile = (digest: string): Effect.Effect<number | undefined, StoreError> =>
-    attempt(layout.blob(digest), () =>
-      fs.stat(layout.blob(digest)).then(
-        ({ mtimeMs }) => mtimeMs,
-        (cause: unknown) => {
-          if (errorCode(cause) === "ENOENT") return undefined
-          throw cause
-        }
-      )
-    )
+    attemptSync(layout.blob(digest), () => statSync(layout.blob(digest), { throwIfNoEntry: false })?.mtimeMs)
 
   const locate = (digest: string): Effect.Effect<string, StoreError> =>
     Effect.gen(function* () {

@@ -2,10 +2,11 @@
  * File-system calls as effects whose failures say what, where and what to do.
  */
 import { createHash } from "node:crypto"
-import { constants, createReadStream } from "node:fs"
+import { constants, createReadStream, readFileSync, statSync } from "node:fs"
 import * as fs from "node:fs/promises"
 import { dirname, join } from "node:path"
 import { pipeline } from "node:stream/promises"
+import { sha256 } from "@tessera/core"
 import { Effect, type Scope } from "effect"
 import { StoreError } from "./Errors.js"
 import * as HashThreads from "./HashThreads.js"
@@ -48,6 +49,13 @@ export const storeError = (path: string, cause: unknown): StoreError => {
 
 export const attempt = <A>(path: string, run: () => Promise<A>): Effect.Effect<A, StoreError> =>
   Effect.tryPromise({ try: run, catch: (cause) => storeError(path, cause) })
+
+/**
+ * Like `attempt`, for what takes microseconds on a local disk: a walk through threads and back takes ten times as long,
+ * and a run that is all cached is made of such calls.
+ */
+export const attemptSync = <A>(path: string, run: () => A): Effect.Effect<A, StoreError> =>
+  Effect.try({ try: run, catch: (cause) => storeError(path, cause) })
 
 export { uniqueName } from "./Owner.js"
 
@@ -173,26 +181,32 @@ const publish = (
     }
   }).pipe(Effect.uninterruptible)
 
+/** Files up to this size are read at once, without a way through threads. */
+const TINY = 64 << 10
 /** Files up to this size are read in one go, by this thread. */
 const SMALL = 1 << 20
 /** Larger ones than this are hashed by another thread. */
 const LARGE = 32 << 20
 
+const digestBytes = (bytes: Uint8Array): FileDigest => ({
+  digest: sha256(bytes),
+  size: bytes.byteLength
+})
+
 /** The digest and size of a file. */
 export const digestFile = (path: string): Effect.Effect<FileDigest, StoreError> =>
   Effect.flatMap(
-    attempt(path, () => fs.stat(path)),
+    attemptSync(path, () => statSync(path)),
     ({ size }) =>
-      size > LARGE
-        ? Effect.mapError(HashThreads.digest(path), (cause) => storeError(path, cause))
-        : attempt(path, async () => {
-            const hash = createHash("sha256")
-            if (size <= SMALL) {
-              const bytes = await fs.readFile(path)
-              return { digest: `sha256:${hash.update(bytes).digest("hex")}`, size: bytes.byteLength }
-            }
-            const stream = createReadStream(path, { highWaterMark: 1 << 20 })
-            await pipeline(stream, hash)
-            return { digest: `sha256:${hash.digest("hex")}`, size: stream.bytesRead }
-          })
+      size <= TINY
+        ? attemptSync(path, () => digestBytes(readFileSync(path)))
+        : size > LARGE
+          ? Effect.mapError(HashThreads.digest(path), (cause) => storeError(path, cause))
+          : attempt(path, async () => {
+              if (size <= SMALL) return digestBytes(await fs.readFile(path))
+              const hash = createHash("sha256")
+              const stream = createReadStream(path, { highWaterMark: 1 << 20 })
+              await pipeline(stream, hash)
+              return { digest: `sha256:${hash.digest("hex")}`, size: stream.bytesRead }
+            })
   )
