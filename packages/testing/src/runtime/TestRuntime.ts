@@ -1,0 +1,224 @@
+/**
+ * The contract of a `ModelRuntime`, asked of any model: what its answers must have to do with each other.
+ */
+import { ModelRuntime, type LoadedModel, type Tokens } from "@tessera/runtime"
+import { Chunk, Effect, type Layer, ManagedRuntime, Stream } from "effect"
+import { afterAll, describe, it } from "vitest"
+import { type Checks, ensure, refused, same } from "../Check.js"
+
+export interface RuntimeFixture {
+  /** A folder of a small model. */
+  readonly model: string
+  /** About 48 token ids of its vocabulary. */
+  readonly tokens: ReadonlyArray<number>
+  /** How far losses in nats may be apart that should be equal, relative to the larger of 1 and themselves. Default 1e-3. */
+  readonly tolerance?: number
+}
+
+const NEW = 6
+const BLOCK = 4
+
+const near = (a: number, b: number, tolerance: number) =>
+  Math.abs(a - b) <= tolerance * Math.max(1, Math.abs(a), Math.abs(b))
+
+const generated = (model: LoadedModel, prompts: ReadonlyArray<Tokens>) =>
+  Effect.map(
+    Stream.runCollect(model.generate(prompts.map((prompt) => ({ prompt, maxNewTokens: NEW, stop: [] })))),
+    Chunk.toReadonlyArray
+  )
+
+/** Block sums over blocks twice as large. */
+const coarser = (sums: Float32Array, heads: number, blocks: number): Float64Array => {
+  const half = blocks / 2
+  const result = new Float64Array(heads * half * half)
+  for (let head = 0; head < heads; head++) {
+    for (let i = 0; i < blocks; i++) {
+      for (let j = 0; j < blocks; j++) {
+        const to = head * half * half + (i >> 1) * half + (j >> 1)
+        result[to] = (result[to] ?? 0) + (sums[head * blocks * blocks + i * blocks + j] ?? Number.NaN)
+      }
+    }
+  }
+  return result
+}
+
+/** Every check; they need the runtime. */
+export const runtimeChecks = ({
+  model: folder,
+  tokens: given,
+  tolerance = 1e-3
+}: RuntimeFixture): Checks<ModelRuntime> => {
+  // Whole blocks, and two of them make one.
+  const tokens = given.slice(0, given.length - (given.length % (2 * BLOCK)))
+  const half = Math.floor(tokens.length / 2)
+  const [prefix, rest] = [tokens.slice(0, half), tokens.slice(half)]
+  const withModel = (check: (model: LoadedModel) => Effect.Effect<void, unknown>) =>
+    Effect.scoped(
+      Effect.flatMap(
+        Effect.flatMap(ModelRuntime, (runtime) => runtime.load(folder)),
+        check
+      )
+    )
+  const influence = (model: LoadedModel, block: number, sum: "signed" | "abs") =>
+    model.influence({
+      tokens,
+      mask: tokens.map((_, i) => i >= half),
+      objective: "cross-entropy",
+      block,
+      sum
+    })
+
+  return {
+    "gives the same tokens, losses and influences again, bit by bit": withModel((model) =>
+      Effect.gen(function* () {
+        const all = Effect.all([
+          generated(model, [prefix]),
+          model.score({ prefix, continuations: [rest] }),
+          influence(model, BLOCK, "signed")
+        ])
+        const first = yield* all
+        yield* same(yield* all, first, "the same requests again")
+      })
+    ),
+
+    "generates what it scores as likeliest, one prompt or several": withModel((model) =>
+      Effect.gen(function* () {
+        const shorter = prefix.slice(0, prefix.length >> 1)
+        const [one] = yield* generated(model, [prefix])
+        const several = yield* generated(model, [shorter, prefix])
+        yield* same(several[1], one, "a prompt among others")
+        const continuation = one?.tokens ?? []
+        yield* same([continuation.length, one?.ended], [NEW, "length"], "tokens of a generation")
+        const [score] = yield* model.score({ prefix, continuations: [continuation] })
+        yield* same(
+          [...(score?.predicted ?? [])],
+          [...continuation],
+          "greedy predictions of what was generated"
+        )
+      })
+    ),
+
+    "scores a continuation alike alone, among others, and wherever the prefix ends": withModel((model) =>
+      Effect.gen(function* () {
+        const [alone] = yield* model.score({ prefix, continuations: [rest] })
+        const [, among] = yield* model.score({ prefix, continuations: [rest.slice(0, 3), rest] })
+        const at = half - 5
+        const [earlier] = yield* model.score({
+          prefix: tokens.slice(0, at),
+          continuations: [tokens.slice(at)]
+        })
+        const losses = [...(alone?.loss ?? [])]
+        yield* same(losses.length, rest.length, "losses of a continuation")
+        for (const [i, loss] of losses.entries()) {
+          for (const [what, other] of [
+            ["among others", among?.loss[i]],
+            ["after a shorter prefix", earlier?.loss[i + half - at]]
+          ] as const) {
+            yield* ensure(
+              near(loss, other ?? Number.NaN, tolerance),
+              `the loss of token ${i}: ${loss} alone, ${other} ${what}`
+            )
+          }
+        }
+      })
+    ),
+
+    "has the influence's loss from the scores, and nothing above the diagonal": withModel((model) =>
+      Effect.gen(function* () {
+        const result = yield* influence(model, BLOCK, "signed")
+        const [score] = yield* model.score({ prefix, continuations: [rest] })
+        const mean = [...(score?.loss ?? [])].reduce((sum, loss) => sum + loss, 0) / rest.length
+        yield* ensure(
+          near(result.loss, mean, tolerance),
+          `the mean loss is ${result.loss} by influence, ${mean} by score`
+        )
+        const { queryHeads, layers } = model.config
+        const blocks = tokens.length / BLOCK
+        yield* same([result.blocks, result.layers.length], [blocks, layers], "blocks and layers")
+        for (const sums of result.layers) {
+          yield* same(sums.length, queryHeads * blocks * blocks, "block sums of a layer")
+          const above = sums.findIndex(
+            (value, i) => i % blocks > Math.floor(i / blocks) % blocks && value !== 0
+          )
+          yield* ensure(above < 0, `block sum ${above} lies above the diagonal and is not zero`)
+          yield* ensure(sums.every(Number.isFinite), "a block sum is no finite number")
+        }
+      })
+    ),
+
+    "sums blocks: larger ones are the sums of smaller, and signed ones within absolute ones": withModel(
+      (model) =>
+        Effect.gen(function* () {
+          const [fine, coarse, abs] = yield* Effect.all([
+            influence(model, BLOCK, "signed"),
+            influence(model, 2 * BLOCK, "signed"),
+            influence(model, 2 * BLOCK, "abs")
+          ])
+          const { queryHeads } = model.config
+          for (const [layer, sums] of fine.layers.entries()) {
+            const wanted = coarser(sums, queryHeads, fine.blocks)
+            const size = Math.max(...(abs.layers[layer] ?? []))
+            for (const [i, value] of wanted.entries()) {
+              const [found, most] = [coarse.layers[layer]?.[i] ?? NaN, abs.layers[layer]?.[i] ?? NaN]
+              yield* ensure(
+                Math.abs(found - value) <= tolerance * size,
+                `layer ${layer}, block sum ${i}: ${found}, but its parts are ${value}`
+              )
+              yield* ensure(
+                Math.abs(found) <= most + tolerance * size,
+                `layer ${layer}, block sum ${i}: ${found} is more than the absolute sum ${most}`
+              )
+            }
+          }
+        })
+    ),
+
+    "refuses what it cannot do with a tagged error": withModel((model) =>
+      Effect.gen(function* () {
+        const outside = [model.config.vocabulary]
+        const wrong: ReadonlyArray<readonly [string, Effect.Effect<unknown, unknown>]> = [
+          ["an empty prompt", generated(model, [[]])],
+          ["a prompt with an id outside the vocabulary", generated(model, [outside])],
+          ["a prefix with an id outside the vocabulary", model.score({ prefix: outside, continuations: [] })],
+          [
+            "a mask that counts nothing",
+            model.influence({
+              tokens,
+              mask: tokens.map(() => false),
+              objective: "cross-entropy",
+              block: BLOCK,
+              sum: "signed"
+            })
+          ]
+        ]
+        for (const [what, effect] of wrong) {
+          const { reason } = yield* refused(effect, ["RuntimeError"], what)
+          yield* same(reason, "InvalidRequest", `the reason that refuses ${what}`)
+        }
+      })
+    ),
+
+    "fails with a tagged error for a folder that is no model": Effect.gen(function* () {
+      const runtime = yield* ModelRuntime
+      yield* refused(
+        Effect.scoped(runtime.load(`${folder}-that-is-not-there`)),
+        ["ModelError", "RuntimeError"],
+        "a missing folder"
+      )
+    })
+  }
+}
+
+/** Registers the checks as vitest tests. */
+export const testRuntime = (
+  name: string,
+  layer: Layer.Layer<ModelRuntime, unknown>,
+  fixture: RuntimeFixture
+): void => {
+  describe(`the runtime ${name}`, () => {
+    const runtime = ManagedRuntime.make(layer)
+    afterAll(() => runtime.dispose())
+    for (const [title, check] of Object.entries(runtimeChecks(fixture)))
+      it(title, () => runtime.runPromise(check), 120_000)
+  })
+}
