@@ -1,5 +1,5 @@
 /**
- * How a large table passes from one stage to the next: `npx tsx test/bench/zerocopy.ts`. Linux.
+ * How a large table passes from one stage to the next: `npx tsx test/bench/zerocopy.ts [repetitions] [pass]`. Linux.
  *
  * Time: from the producer's return of its table until the consumer has summed a column of what it was given; between
  * them lie the canonical encoding, hashing, writing and flushing of the file, the publication of the action, and
@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import type { Pass } from "./zerocopy/pipelines.js"
 
-const REPETITIONS = 5
+const REPETITIONS = Number(process.argv[2] ?? 5)
 const MB = 1e6
 
 interface Measured {
@@ -37,11 +37,13 @@ const what: Readonly<Record<Pass, string>> = {
   numbers: "5M rows, int32 ×3 and float32, Arrow table",
   influence: "influence, 1,024 rows with 270 × 270 blocks, Arrow table",
   "influence, a chunk per layer": "the same in 32 chunks",
+  "16 sorted shards": "the 5M rows split into 16 shards, each through a stage, and gathered; sorted by shard",
+  "16 mixed shards": "the same, every row in another shard than the one before",
   "rows to table": "1M rows, int32 ×3 and float32, stream of rows, read as a table",
   "rows to rows": "1M rows, int32 ×3 and float32, stream of rows, read as rows"
 }
 
-const only = process.argv[2]
+const only = process.argv[3]
 const names = (Object.keys(what) as Array<Pass>).filter((name) => only === undefined || name === only)
 const results = new Map<Pass, { readonly small: Array<Measured>; readonly large: Array<Measured> }>()
 for (let i = 0; i < REPETITIONS; i++) {

@@ -3,7 +3,7 @@
  * measured.
  */
 import { Influence } from "@tessera/attention"
-import { document, float32, int32, pipeline, stage, table } from "@tessera/core"
+import { document, float32, gather, int32, pipeline, shard, stage, table } from "@tessera/core"
 import * as Arrow from "apache-arrow"
 import { Effect, Schema, Stream } from "effect"
 
@@ -24,13 +24,14 @@ const returned = <A>(content: A): A => {
   return content
 }
 
-const numbers = (rows: number) => {
+/** `head` has 16 values: sorted, or from row to row another. */
+const numbers = (rows: number, sorted: boolean) => {
   const [length, layer, head] = [new Int32Array(rows), new Int32Array(rows), new Int32Array(rows)]
   const value = new Float32Array(rows)
   for (let i = 0; i < rows; i++) {
     length[i] = i >> 12
     layer[i] = (i >> 5) & 31
-    head[i] = i & 31
+    head[i] = sorted ? Math.floor((i * 16) / rows) : i & 15
     value[i] = (i % 1000) / 1000
   }
   const content = new Arrow.Table({
@@ -86,8 +87,17 @@ const makeNumbers = stage("bench/makeNumbers", {
   module,
   inputs: {},
   outputs: { table: Numbers },
-  params: Size,
-  run: (_, { rows }) => Effect.sync(() => ({ table: returned(numbers(rows)) }))
+  params: Schema.Struct({ rows: Schema.Number, sorted: Schema.Boolean }),
+  run: (_, { rows, sorted }) => Effect.sync(() => ({ table: returned(numbers(rows, sorted)) }))
+})
+
+const same = stage("bench/same", {
+  version: "1",
+  module,
+  inputs: { table: Numbers },
+  outputs: { table: Numbers },
+  params: Schema.Struct({}),
+  run: ({ table }) => Effect.map(table.table, (content) => ({ table: content }))
 })
 
 const makeRows = stage("bench/makeRows", {
@@ -168,8 +178,22 @@ const sumInfluence = stage("bench/sumInfluence", {
 /** What is passed, by name; `small` is the same with next to nothing in it. */
 export const passes = {
   numbers: (small: boolean) => {
-    const { table } = makeNumbers({}, { rows: small ? 1000 : 5_000_000 })
+    const { table } = makeNumbers({}, { rows: small ? 1000 : 5_000_000, sorted: false })
     return pipeline("numbers", sumNumbers({ table }, {}))
+  },
+  "16 sorted shards": (small: boolean) => {
+    const { table } = makeNumbers({}, { rows: small ? 1000 : 5_000_000, sorted: true })
+    return pipeline(
+      "sorted",
+      sumNumbers({ table: gather(same.each({ table: shard(table, "head") }, {}).table) }, {})
+    )
+  },
+  "16 mixed shards": (small: boolean) => {
+    const { table } = makeNumbers({}, { rows: small ? 1000 : 5_000_000, sorted: false })
+    return pipeline(
+      "mixed",
+      sumNumbers({ table: gather(same.each({ table: shard(table, "head") }, {}).table) }, {})
+    )
   },
   influence: (small: boolean) => {
     const { table } = makeInfluence({}, { rows: small ? 1 : 1024, chunks: 1 })

@@ -1,0 +1,1 @@
+export { chain as default } from "./noop.js"

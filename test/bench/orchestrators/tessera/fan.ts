@@ -1,0 +1,1 @@
+export { fan as default } from "./noop.js"
