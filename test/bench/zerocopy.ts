@@ -3,7 +3,8 @@
  *
  * Time: from the producer's return of its table until the consumer has summed a column of what it was given; between
  * them lie the canonical encoding, hashing, writing and flushing of the file, the publication of the action, and
- * reading. Memory: peak of resident memory (VmHWM) of a fresh process that runs both stages with the real engine and a
+ * reading; and the code of the producer recorded for `explain` (once per run). The process's own processor time in
+ * between, of all its threads, tells what a busy machine adds. Memory: peak of resident memory (VmHWM) of a fresh process that runs both stages with the real engine and a
  * store in a folder, less that of a process that passes next to nothing. The producer's own table counts, once.
  */
 import { execFile } from "node:child_process"
@@ -16,6 +17,7 @@ const MB = 1e6
 
 interface Measured {
   readonly millis: number
+  readonly processor: number
   readonly bytes: number
   readonly peak: number
 }
@@ -55,8 +57,10 @@ for (let i = 0; i < REPETITIONS; i++) {
   }
 }
 
-console.log("| what passes | size, MB | time, s | peak above baseline, MB | peak / size |")
-console.log("|---|---|---|---|---|")
+console.log(
+  "| what passes | size, MB | time, s | of it processor, s | peak above baseline, MB | peak / size |"
+)
+console.log("|---|---|---|---|---|---|")
 for (const [name, { small, large }] of results) {
   const bytes = large[0]?.bytes ?? NaN
   const baseline = median(small.map(({ peak }) => peak))
@@ -64,6 +68,9 @@ for (const [name, { small, large }] of results) {
   const seconds = large.map(({ millis }) => millis / 1000)
   console.log(
     `| ${what[name]} | ${(bytes / MB).toFixed(0)} | ${range(seconds, 2)} | ${range(
+      large.map(({ processor }) => processor / 1000),
+      2
+    )} | ${range(
       above.map((peak) => peak / MB),
       0
     )} | ${range(

@@ -1,7 +1,7 @@
 /**
  * Tessera and other orchestrators on the same graphs of 1,000 no-op nodes, cold and cached, every run in a fresh process:
  *
- *   npx tsx test/bench/orchestrators/main.ts [--repeats 3] [--limit 600] [--venvs folder] [--only redun,Snakemake]
+ *   npx tsx test/bench/orchestrators/main.ts [--repeats 3] [--limit 600] [--venvs folder] [--only "tessera run,redun"]
  *
  * Needs Python 3.10 or later with venv, and a Python package index. Environments are made in a temporary folder that is
  * removed at the end; with `--venvs` they are made there, kept, and found again.
@@ -101,7 +101,7 @@ const ratio = (one: number, other: number) =>
 
 try {
   const [own] = tools
-  const used = tools.filter((tool) => chosen === undefined || tool === own || chosen.includes(tool.name))
+  const used = tools.filter((tool) => chosen === undefined || chosen.includes(tool.name))
   const bins = new Map(used.map(({ python }) => [python, python === undefined ? "" : install(python)]))
   for (let i = 0; i < repeats; i++)
     for (const graph of ["chain", "fan"] as const)

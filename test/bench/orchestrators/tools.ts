@@ -101,15 +101,7 @@ export const tools: ReadonlyArray<Tool> = [
     python: "snakemake",
     how: `\`--cores ${CORES}\`, one \`shell:\` no-op per rule (a \`run:\` block would start a Python for each); "cached" is its default rerun triggers finding nothing to do`,
     run: (bin, graph) => ({
-      argv: [
-        join(bin, "snakemake"),
-        "-s",
-        here(`python/${graph}.smk`),
-        "--cores",
-        `${CORES}`,
-        "--quiet",
-        "all"
-      ]
+      argv: [join(bin, "snakemake"), "-s", here(`python/${graph}.smk`), "--cores", `${CORES}`, "--quiet"]
     }),
     plan: (bin, graph) => ({
       argv: [join(bin, "snakemake"), "-s", here(`python/${graph}.smk`), "--dry-run", "--quiet", "all"]

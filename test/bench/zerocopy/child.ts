@@ -15,8 +15,10 @@ try {
   const pipeline = passes[name as Pass](size === "small")
   await Effect.runPromise(Effect.provide(run(pipeline), FileStore.layer({ root: join(root, "store") })))
   const [, peak] = /VmHWM:\s+(\d+) kB/.exec(readFileSync("/proc/self/status", "utf8")) ?? []
-  const { returned, summed, bytes } = times
-  process.stdout.write(JSON.stringify({ millis: summed - returned, bytes, peak: Number(peak) * 1024 }))
+  const { returned, summed, bytes, processor } = times
+  process.stdout.write(
+    JSON.stringify({ millis: summed - returned, processor, bytes, peak: Number(peak) * 1024 })
+  )
 } finally {
   rmSync(root, { recursive: true, force: true })
 }

@@ -11,7 +11,13 @@ export const Numbers = table("Numbers/1", { length: int32, layer: int32, head: i
 const Sum = document("Sum/1", Schema.Struct({ sum: Schema.Number }))
 
 /** When the producer returned and when the consumer had its sum; in this process. */
-export const times = { returned: 0, summed: 0, bytes: 0 }
+export const times = { returned: 0, summed: 0, bytes: 0, processor: 0 }
+
+/** Milliseconds of processor time that this process has taken. */
+const processor = () => {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1000
+}
 
 const module = import.meta.url
 const Size = Schema.Struct({ rows: Schema.Number })
@@ -21,6 +27,7 @@ const sizeOf = (content: Arrow.Table) => content.data.reduce((sum, data) => sum 
 
 const returned = <A>(content: A): A => {
   times.returned = performance.now()
+  times.processor = processor()
   return content
 }
 
@@ -130,6 +137,7 @@ const makeInfluence = stage("bench/makeInfluence", {
 
 const summed = (sum: number) => {
   times.summed = performance.now()
+  times.processor = processor() - times.processor
   return { sum: { sum } }
 }
 
