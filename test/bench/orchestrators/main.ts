@@ -1,7 +1,7 @@
 /**
  * Tessera and other orchestrators on the same graphs of 1,000 no-op nodes, cold and cached, every run in a fresh process:
  *
- *   npx tsx test/bench/orchestrators/main.ts [--repeats 3] [--limit 600] [--venvs folder] [--only "tessera run,redun"]
+ *   npx tsx test/bench/orchestrators/main.ts [--repeats 3] [--limit 600] [--venvs folder] [--only "tessera run,redun"] [--graph fan]
  *
  * Needs Python 3.10 or later with venv, and a Python package index. Environments are made in a temporary folder that is
  * removed at the end; with `--venvs` they are made there, kept, and found again.
@@ -20,11 +20,15 @@ const { values } = parseArgs({
     repeats: { type: "string", default: "3" },
     limit: { type: "string", default: "600" },
     venvs: { type: "string" },
-    only: { type: "string" }
+    only: { type: "string" },
+    graph: { type: "string" }
   }
 })
 const repeats = Number(values.repeats)
 const limit = Number(values.limit)
+const graphs = (["chain", "fan"] as const).filter(
+  (graph) => values.graph === undefined || values.graph === graph
+)
 const chosen = values.only?.split(",")
 
 type Phase = "cold" | "cached" | "plan"
@@ -104,15 +108,14 @@ try {
   const used = tools.filter((tool) => chosen === undefined || chosen.includes(tool.name))
   const bins = new Map(used.map(({ python }) => [python, python === undefined ? "" : install(python)]))
   for (let i = 0; i < repeats; i++)
-    for (const graph of ["chain", "fan"] as const)
-      for (const tool of used) await once(tool, bins.get(tool.python) ?? "", graph)
+    for (const graph of graphs) for (const tool of used) await once(tool, bins.get(tool.python) ?? "", graph)
 
   const version = (tool: Tool) => (tool.python === undefined ? "0.1.0" : pinned(tool.python))
   console.log(
     "| tool | version | graph | cold, s | cached, s | dry run, s | cold / tessera run | cached / tessera run |"
   )
   console.log("|---|---|---|---|---|---|---|---|")
-  for (const graph of ["chain", "fan"] as const)
+  for (const graph of graphs)
     for (const tool of used) {
       const [cold, cached, plan] = (["cold", "cached", "plan"] as const).map((phase) =>
         summary(tool, graph, phase)

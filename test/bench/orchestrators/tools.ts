@@ -99,7 +99,7 @@ export const tools: ReadonlyArray<Tool> = [
   {
     name: "Snakemake",
     python: "snakemake",
-    how: `\`--cores ${CORES}\`, one \`shell:\` no-op per rule (a \`run:\` block would start a Python for each); "cached" is its default rerun triggers finding nothing to do`,
+    how: `\`--cores ${CORES}\`, one \`shell:\` no-op per rule (a \`run:\` block would start a Python for each); "cached" is its default rerun triggers finding nothing to do; the chain needs a higher recursion limit, set in its Snakefile`,
     run: (bin, graph) => ({
       argv: [join(bin, "snakemake"), "-s", here(`python/${graph}.smk`), "--cores", `${CORES}`, "--quiet"]
     }),

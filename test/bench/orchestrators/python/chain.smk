@@ -1,4 +1,8 @@
 # Each node adds one to the one before.
+import sys
+
+# Snakemake walks from the last node back by recursion; Python's limit ends that after 480 nodes.
+sys.setrecursionlimit(100_000)
 NODES = 1000
 
 rule last:
