@@ -77,8 +77,8 @@ const once = async (tool: Tool, bin: string, graph: Graph) => {
   try {
     if (tool.init !== undefined) await measure(tool.init(bin), folder, limit)
     tool.prepare?.(folder, graph)
-    if (!(await record(tool, graph, "cold", tool.run(bin, graph), folder))) return
-    await record(tool, graph, "cached", tool.run(bin, graph), folder)
+    if (!(await record(tool, graph, "cold", tool.run(bin, graph, folder), folder))) return
+    await record(tool, graph, "cached", tool.run(bin, graph, folder), folder)
     if (tool.plan !== undefined) await record(tool, graph, "plan", tool.plan(bin, graph), folder)
   } catch (cause) {
     console.error(`${tool.name}, ${graph} failed: ${String(cause)}`)

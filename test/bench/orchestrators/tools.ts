@@ -25,7 +25,7 @@ export interface Tool {
   /** A command that `prepare` needs to be run. */
   readonly init?: (bin: string) => Command
   /** Computes the graph; a second time it finds all of it computed, where the tool can. */
-  readonly run: (bin: string, graph: Graph) => Command
+  readonly run: (bin: string, graph: Graph, folder: string) => Command
   /** Says what would run, and runs nothing. */
   readonly plan?: (bin: string, graph: Graph) => Command
 }
@@ -137,7 +137,7 @@ export const tools: ReadonlyArray<Tool> = [
         "-j",
         "all_nodes"
       ],
-      env: { BENCH_GRAPH: graph, DAGSTER_HOME: "home" }
+      env: { BENCH_GRAPH: graph, DAGSTER_HOME: join(folder, "home") }
     })
   }
 ]
