@@ -127,7 +127,7 @@ export const tools: ReadonlyArray<Tool> = [
       mkdirSync(join(folder, "home"))
       writeFileSync(join(folder, "home/dagster.yaml"), "telemetry:\n  enabled: false\n")
     },
-    run: (bin, graph) => ({
+    run: (bin, graph, folder) => ({
       argv: [
         join(bin, "dagster"),
         "job",
