@@ -18,7 +18,7 @@ import * as ActionFiles from "./ActionFiles.js"
 import * as Adopted from "./Adopted.js"
 import * as Blobs from "./Blobs.js"
 import { StoreError } from "./Errors.js"
-import { attempt, uniqueName } from "./Files.js"
+import { attempt, makeFolder, uniqueName } from "./Files.js"
 import * as Layout from "./Layout.js"
 import * as Leases from "./Leases.js"
 import * as Logs from "./Logs.js"
@@ -78,10 +78,10 @@ export const parts = ({ root }: Options): Effect.Effect<Parts, StoreError, Scope
   Effect.gen(function* () {
     const layout = Layout.layout(root)
     // A store that cannot be written can be read.
-    yield* attempt(root, () => fs.mkdir(layout.temporary, { recursive: true })).pipe(
+    yield* attempt(root, () => makeFolder(layout.temporary)).pipe(
       Effect.catchIf(
-        ({ reason }) => reason === "ReadOnly" || reason === "Permission",
-        (error) => Effect.mapError(Effect.asVoid(attempt(root, () => fs.access(layout.root))), () => error)
+        ({ reason }) => ["ReadOnly", "Permission", "NoSpace"].includes(reason),
+        (error) => Effect.mapError(Effect.asVoid(attempt(root, () => fs.readdir(layout.root))), () => error)
       )
     )
     yield* sweep(layout)

@@ -59,6 +59,17 @@ export const attemptSync = <A>(path: string, run: () => A): Effect.Effect<A, Sto
 
 export { uniqueName } from "./Owner.js"
 
+/** Makes a folder and those around it. On a read-only file system node reports a missing folder: the reason is asked for. */
+export const makeFolder = async (path: string): Promise<void> => {
+  try {
+    await fs.mkdir(path, { recursive: true })
+  } catch (cause) {
+    if (errorCode(cause) !== "ENOENT" || dirname(path) === path) throw cause
+    await makeFolder(dirname(path))
+    await fs.mkdir(path)
+  }
+}
+
 /** Whether a file was written, or one of its name was there already. */
 export type Written = "written" | "existed"
 
@@ -95,7 +106,7 @@ export const copyAside = (
   return Effect.acquireRelease(
     attempt(from, async () => {
       try {
-        await fs.mkdir(temporary, { recursive: true })
+        await makeFolder(temporary)
         await fs.copyFile(from, partial, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL)
         await fs.chmod(partial, 0o444)
         const file = await fs.open(partial, "r")
@@ -173,7 +184,7 @@ const publish = (
   attempt(path, async (): Promise<Written> => {
     const partial = join(temporary, uniqueName())
     try {
-      await fs.mkdir(temporary, { recursive: true })
+      await makeFolder(temporary)
       await fill(partial)
       return await give(partial, path, mode)
     } finally {

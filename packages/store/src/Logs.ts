@@ -4,7 +4,7 @@
 import * as fs from "node:fs/promises"
 import { Chunk, Duration, Effect, Schedule, type Scope, Stream } from "effect"
 import type { StoreError } from "./Errors.js"
-import { attempt, errorCode } from "./Files.js"
+import { attempt, errorCode, makeFolder } from "./Files.js"
 import type { Layout } from "./Layout.js"
 
 /** How long an event may wait to be written together with others. A killed process loses this much of its log. */
@@ -23,7 +23,7 @@ const write = (layout: Layout, run: string, text: string): Effect.Effect<void, S
       await fs.appendFile(layout.run(run), text)
     } catch (cause) {
       if (errorCode(cause) !== "ENOENT") throw cause
-      await fs.mkdir(layout.runs, { recursive: true })
+      await makeFolder(layout.runs)
       await fs.appendFile(layout.run(run), text)
     }
   })

@@ -6,7 +6,7 @@ import * as fs from "node:fs/promises"
 import { join } from "node:path"
 import { Effect, type Scope, Stream } from "effect"
 import type { StoreError } from "./Errors.js"
-import { attempt, uniqueName } from "./Files.js"
+import { attempt, makeFolder, uniqueName } from "./Files.js"
 
 /** Bytes that are hashed and written at a time; two buffers of it are all that a stream of any length takes. */
 const BUFFER = 1 << 20
@@ -72,7 +72,7 @@ export const stage = <E, R>(
       Effect.gen(function* () {
         const file = yield* Effect.acquireRelease(
           attempt(temporary, async () => {
-            await fs.mkdir(temporary, { recursive: true })
+            await makeFolder(temporary)
             return await fs.open(partial, "wx", 0o444)
           }),
           (file) => Effect.promise(() => file.close().catch(() => {}))

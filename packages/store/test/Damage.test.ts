@@ -178,21 +178,21 @@ describe("a file that changes while it is put", () => {
     const file = join(source, "a.txt")
     const stop = new AbortController()
     const writer = (async () => {
-      for (let i = 0; !stop.signal.aborted; i++) {
-        fs.writeFileSync(file, Buffer.alloc(2_000_000, i))
+      for (let i = 0; i < 2_000 && !stop.signal.aborted; i++) {
+        fs.writeFileSync(file, Buffer.alloc(300_000, i))
         await new Promise((resolve) => setImmediate(resolve))
       }
     })()
     const found = await use((store) =>
       Effect.gen(function* () {
-        for (let i = 0; i < 20; i++) yield* store.putFolder(Folder.id, source)
+        for (let i = 0; i < 6; i++) yield* store.putFolder(Folder.id, source)
         const blobs = yield* store.maintenance.blobs
         return { blobs: blobs.length }
       })
     )
     stop.abort()
     await writer
-    expect(found.blobs).toBeGreaterThan(2)
+    expect(found.blobs).toBeGreaterThan(1)
     const checked = await use((store) =>
       Effect.flatMap(store.maintenance.blobs, (blobs) =>
         Effect.forEach(blobs, ({ digest }) => store.maintenance.verify(digest))
