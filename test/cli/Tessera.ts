@@ -29,7 +29,13 @@ export const tessera = (args: ReadonlyArray<string>, { cwd, env, onStderr }: Opt
   new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [bin, ...args], {
       cwd,
-      env: { ...process.env, TESSERA_STORE: undefined, TESSERA_DEBUG: undefined, ...env },
+      env: {
+        ...process.env,
+        TESSERA_STORE: undefined,
+        TESSERA_DEBUG: undefined,
+        TESSERA_REMOTE: undefined,
+        ...env
+      },
       stdio: ["ignore", "pipe", "pipe"]
     })
     let stdout = ""

@@ -25,8 +25,10 @@ export const resolve = async (specifier, context, next) => {
       ? { ...found, format: "module" }
       : found
   }
+  // Kept, because Node writes what it is given into the context.
+  const { parentURL: parent } = context
   const from = (parentURL) => next(specifier, { ...context, parentURL })
-  if (singleton.test(specifier)) return from(own).catch(() => next(specifier, context))
+  if (singleton.test(specifier)) return from(own).catch(() => from(parent))
   return next(specifier, context).catch((error) =>
     missing.has(error.code)
       ? from(cwd).catch(() => from(own).catch(() => Promise.reject(error)))

@@ -31,7 +31,8 @@ const fromFiles = async () => {
     import("effect"),
     import("@effect/cli"),
     import("@effect/platform-node/NodeContext"),
-    wantsHelp ? undefined : import("apache-arrow")
+    wantsHelp ? undefined : import("apache-arrow"),
+    process.env.TESSERA_REMOTE ? import("@effect/platform-node/NodeHttpClient") : undefined
   ])
   await typescript(undefined)
   await import("../src/main.ts")

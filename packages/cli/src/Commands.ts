@@ -4,6 +4,7 @@
 import { Args, Command, HelpDoc, Options, Usage } from "@effect/cli"
 import { Effect, Option } from "effect"
 import { common, help, json, lazy, verbose } from "./CommandParts.js"
+import { keys } from "./KeyCommands.js"
 import { diff, gc, log, pin, show } from "./StoreCommands.js"
 import { exportVerb, importVerb } from "./MoveCommands.js"
 
@@ -295,6 +296,7 @@ export const tessera = Command.make("tessera").pipe(
         HelpDoc.p("verify [pipeline]: reads every blob again, or executes stored results again and compares"),
         HelpDoc.p("export <run>: a run with its log, results and blobs, as one tar"),
         HelpDoc.p("import <file>: brings an exported run into the store"),
+        HelpDoc.p("keys new|public <file>: keys that sign results which machines share"),
         HelpDoc.p("job <file>: one execution that run, or a cluster, wrote down")
       ]),
       HelpDoc.p("tessera <verb> --help tells more, with examples."),
@@ -317,6 +319,7 @@ export const tessera = Command.make("tessera").pipe(
     verify,
     exportVerb,
     importVerb,
+    keys,
     job
   ])
 )
@@ -334,6 +337,7 @@ const usages: Readonly<Record<string, Usage.Usage>> = {
   graph: Command.getUsage(graph),
   gc: Command.getUsage(gc),
   job: Command.getUsage(job),
+  keys: Command.getUsage(keys),
   pin: Command.getUsage(pin),
   verify: Command.getUsage(verify)
 }

@@ -6,7 +6,7 @@ import { Effect } from "effect"
 import { userInfo } from "node:os"
 import { loadArgs, type PipelineArgs } from "../Load.js"
 import * as Output from "../Output.js"
-import { storeLayer } from "../StoreLayer.js"
+import { sharedStoreLayer } from "../StoreLayer.js"
 
 export interface AcceptArgs extends PipelineArgs {
   readonly node: string
@@ -27,4 +27,4 @@ export const accept = (args: AcceptArgs) =>
         ? `${result.node} is cached as it is; there is nothing to accept`
         : `${result.node}: ${result.results} earlier results accepted by ${by}\n  ${result.differences.join("\n  ")}`
     )
-  }).pipe(Effect.provide(storeLayer(args.store)))
+  }).pipe(Effect.provide(sharedStoreLayer(args.store, "read-write")))

@@ -7,7 +7,7 @@ import * as ArtifactText from "../ArtifactText.js"
 import * as Format from "../Format.js"
 import * as Output from "../Output.js"
 import { resolveRun } from "../Reference.js"
-import { storeLayer } from "../StoreLayer.js"
+import { sharedStoreLayer } from "../StoreLayer.js"
 import * as TableDiff from "../TableDiff.js"
 
 export interface DiffArgs {
@@ -70,4 +70,4 @@ export const diff = (args: DiffArgs) =>
       const table = tables.find((one) => one.name === name)
       if (table !== undefined) yield* Output.out(TableDiff.text(table, ROWS))
     }
-  }).pipe(Effect.provide(storeLayer(args.store)))
+  }).pipe(Effect.provide(sharedStoreLayer(args.store, "read")))

@@ -6,7 +6,7 @@ import { Effect } from "effect"
 import * as Format from "../Format.js"
 import * as Output from "../Output.js"
 import { loadArgs, type PipelineArgs } from "../Load.js"
-import { storeLayer } from "../StoreLayer.js"
+import { sharedStoreLayer } from "../StoreLayer.js"
 
 export interface ExplainArgs extends PipelineArgs {
   readonly node: string
@@ -41,4 +41,4 @@ export const explain = (args: ExplainArgs) =>
     const { pipeline, options } = yield* loadArgs(args)
     const explanation = yield* explained(pipeline, args.node, options)
     yield* args.json ? Output.json(explanation) : Output.out(text(explanation))
-  }).pipe(Effect.provide(storeLayer(args.store)))
+  }).pipe(Effect.provide(sharedStoreLayer(args.store, "read")))

@@ -6,7 +6,7 @@ import { Effect } from "effect"
 import * as Format from "../Format.js"
 import * as Output from "../Output.js"
 import { loadArgs, type PipelineArgs } from "../Load.js"
-import { storeLayer } from "../StoreLayer.js"
+import { sharedStoreLayer } from "../StoreLayer.js"
 
 export interface PlanArgs extends PipelineArgs {
   readonly store: string
@@ -43,4 +43,4 @@ export const plan = (args: PlanArgs) =>
     if (args.json) return yield* Output.json({ pipeline: pipeline.name, nodes })
     const cached = nodes.filter(({ status }) => status === "cached").length
     yield* Output.out(`${text(nodes)}\n\n${cached} of ${nodes.length} nodes cached`)
-  }).pipe(Effect.provide(storeLayer(args.store)))
+  }).pipe(Effect.provide(sharedStoreLayer(args.store, "read")))

@@ -11,7 +11,7 @@ import * as MachineOptions from "../MachineOptions.js"
 import * as Output from "../Output.js"
 import * as ProgressView from "../ProgressView.js"
 import { loadArgs, type PipelineArgs } from "../Load.js"
-import { storeLayer } from "../StoreLayer.js"
+import { sharedStoreLayer } from "../StoreLayer.js"
 import * as Style from "../Style.js"
 import * as Telemetry from "../Telemetry.js"
 
@@ -112,4 +112,4 @@ export const run = (args: RunArgs) =>
       )
     )
     yield* summary(result, elapsed)
-  }).pipe(Effect.provide([storeLayer(args.store), Telemetry.layer]))
+  }).pipe(Effect.provide([sharedStoreLayer(args.store, "read-write"), Telemetry.layer]))

@@ -11,7 +11,7 @@ import * as Format from "../Format.js"
 import * as Output from "../Output.js"
 import * as Reference from "../Reference.js"
 import * as TableFile from "../TableFile.js"
-import { storeLayer } from "../StoreLayer.js"
+import { sharedStoreLayer } from "../StoreLayer.js"
 
 export interface ShowArgs {
   readonly artifact: string
@@ -124,4 +124,4 @@ export const show = (args: ShowArgs) =>
     yield* args.json
       ? Output.json({ name: found.name, run: found.run, ...one.artifact, ...contentJson(content, args.rows) })
       : Output.out(`${head(found.name, one.artifact, found.run)}\n\n${contentText(content, args.rows)}`)
-  }).pipe(Effect.provide(storeLayer(args.store)))
+  }).pipe(Effect.provide(sharedStoreLayer(args.store, "read")))

@@ -5,7 +5,7 @@ import { Store, StoreError } from "@tessera/store"
 import { Effect, Either, Stream } from "effect"
 import * as Format from "../Format.js"
 import * as Output from "../Output.js"
-import { storeLayer } from "../StoreLayer.js"
+import { sharedStoreLayer } from "../StoreLayer.js"
 
 export interface VerifyArgs {
   readonly store: string
@@ -52,4 +52,4 @@ export const verify = (args: VerifyArgs) =>
         detail: `${damaged.length} damaged blobs, ${results.length} results that are not whole`
       })
     }
-  }).pipe(Effect.provide(storeLayer(args.store)))
+  }).pipe(Effect.provide(sharedStoreLayer(args.store, "read")))

@@ -197,6 +197,8 @@ const make = (
 
     return Store.of({
       ...local,
+      // Of this machine's blobs: what is damaged here is told, though it can be had again.
+      maintenance: { ...local.maintenance, verify: own.verify },
       getAction: (key, onDamaged = () => Effect.void) =>
         Effect.gen(function* () {
           let why: string | undefined
