@@ -96,7 +96,7 @@ describe.skipIf(missing !== undefined)(missing ?? "tessera run with a remote sto
     const refused = await tessera(["run", squares], { cwd, env })
     expect(refused.stdout).toContain("4 executed, 0 cached")
     expect(refused.stderr.match(/answers 401.*TESSERA_REMOTE_HEADER/g)?.length).toBe(1)
-    expect(refused.stderr).toMatch(/\d+ results were not sent .*the next run sends them/)
+    expect(refused.stderr).toMatch(/results not sent: \d+ .*the next run sends them/)
     const let_in = await tessera(["run", squares], {
       cwd,
       env: { ...env, TESSERA_REMOTE_HEADER: "Authorization: Bearer sesame" }

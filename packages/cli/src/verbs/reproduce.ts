@@ -7,7 +7,7 @@ import { CliError } from "../Failure.js"
 import * as Format from "../Format.js"
 import { loadArgs, type PipelineArgs } from "../Load.js"
 import * as Output from "../Output.js"
-import { storeLayer } from "../StoreLayer.js"
+import { sharedStoreLayer } from "../StoreLayer.js"
 
 export interface ReproduceArgs extends PipelineArgs {
   readonly node: ReadonlyArray<string>
@@ -47,4 +47,4 @@ export const reproduce = (args: ReproduceArgs) =>
         hint: `Look at both with tessera show, and repair the stage, or say reproducible: "device" or "no" in it.`
       })
     }
-  }).pipe(Effect.provide(storeLayer(args.store)))
+  }).pipe(Effect.provide(sharedStoreLayer(args.store, "read")))

@@ -146,7 +146,7 @@ export const make = (options: Options): Effect.Effect<Uploads, StoreError, Scope
       const started = yield* Clock.currentTimeMillis
       const tellLate = Effect.sleep(PATIENCE).pipe(
         Effect.zipRight(FiberSet.size(under)),
-        Effect.flatMap((count) => options.onClosing(`sending ${count} results`)),
+        Effect.flatMap((count) => options.onClosing(`results still to be sent: ${count}`)),
         Effect.zipRight(Effect.never)
       )
       yield* FiberSet.awaitEmpty(under).pipe(
@@ -157,7 +157,7 @@ export const make = (options: Options): Effect.Effect<Uploads, StoreError, Scope
       const waiting = (yield* left).length
       if (waiting === 0) return
       const took = Duration.format(Duration.millis((yield* Clock.currentTimeMillis) - started))
-      yield* options.onClosing(`${waiting} results were not sent (waited ${took}); the next run sends them`)
+      yield* options.onClosing(`results not sent: ${waiting} (waited ${took}); the next run sends them`)
     })
     // Whoever interrupts a run wants it to end.
     yield* Effect.addFinalizer((exit) => (Exit.isInterrupted(exit) ? Effect.void : finish))
