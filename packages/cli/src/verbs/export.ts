@@ -7,7 +7,7 @@ import { resolve } from "node:path"
 import * as Format from "../Format.js"
 import * as Output from "../Output.js"
 import { resolveRun } from "../Reference.js"
-import { storeLayer } from "../StoreLayer.js"
+import { sharedStoreLayer } from "../StoreLayer.js"
 
 export interface ExportArgs {
   readonly run: string
@@ -34,4 +34,4 @@ export const exportTo = (args: ExportArgs) =>
         leftOutText(leftOut) +
         (leftOut.files === 0 ? "" : " Add --external to put them in.")
     )
-  }).pipe(Effect.provide(storeLayer(args.store)))
+  }).pipe(Effect.provide(sharedStoreLayer(args.store, "read")))
