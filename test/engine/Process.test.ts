@@ -161,7 +161,7 @@ describe("the code of stages", () => {
     const third = await complete(folder, store)
     expect(third.started.toSorted()).toEqual([...[1, 2, 3, 4, 5, 6].map((i) => `slow g0${i}`), "total"])
     expect(third.reasons[0]).toBe("code changed: lib/far.ts")
-    expect(third.reasons.at(-1)).toBe("input numbers changed")
+    expect(third.reasons.at(-1)).toBe("input numbers changed because stage slow's code changed: lib/far.ts")
   })
 
   it("has equal keys in two checkouts, and equal results in two stores", async () => {

@@ -263,6 +263,7 @@ const start = <T extends Targets, E, R>(
     const services = yield* Services.make(pipeline, scope)
     const outcomes = new Map<Graph.Node, Outcome>()
     const store = yield* Store
+    const keys = yield* Keys.make(prepared.nodes, services)
     return {
       prepared,
       options,
@@ -277,8 +278,11 @@ const start = <T extends Targets, E, R>(
           : { module: options.module, params: options.params ?? {}, set: options.set ?? {} },
       losses: Losses.make<E>(prepared.byNode),
       arriving: yield* Arriving.make<E>(prepared, outcomes, journal.run),
-      keys: yield* Keys.make(prepared.nodes, services),
-      history: yield* History.make(prepared.pipeline, journal.run),
+      keys,
+      history: yield* History.make(prepared.pipeline, journal.run, {
+        nodes: prepared.nodes,
+        keyed: keys.of
+      }),
       remembered: new Set(),
       slots: Slots.make(yield* Machine.capacity(options)),
       priorities: yield* Effect.cached(
