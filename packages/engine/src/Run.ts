@@ -201,9 +201,13 @@ const runNode = <E>(run: Progress<E>, prepared: PreparedNode): Effect.Effect<voi
         shards: todo.map(({ shard = "" }) => shard)
       })
     }
-    // All lookups before the first execution: what is there is told at once.
-    const tasks = yield* Effect.forEach(todo, (job) => look(run, prepared, job), { concurrency: LOOKUPS })
-    const done = yield* Effect.forEach(tasks, (task) => settle(run, prepared, task), { concurrency: WAITING })
+    // All lookups before the first execution: what is there is told at once. No fiber is forked for a single one.
+    const tasks = yield* Effect.forEach(todo, (job) => look(run, prepared, job), {
+      concurrency: Math.min(todo.length, LOOKUPS)
+    })
+    const done = yield* Effect.forEach(tasks, (task) => settle(run, prepared, task), {
+      concurrency: Math.min(tasks.length, WAITING)
+    })
     const shards = done.flatMap((outputs, i) =>
       outputs === undefined ? [] : [{ shard: todo[i]?.shard ?? "", outputs }]
     )

@@ -23,7 +23,8 @@ type Check = (digest: string) => Effect.Effect<void, StoreError>
 
 /** Looks at every one, so that each damaged blob makes way, then fails with the first problem. */
 const checkAll = <A>(all: ReadonlyArray<A>, check: (one: A) => Effect.Effect<void, StoreError>) =>
-  Effect.flatMap(Effect.partition(all, check, { concurrency: 8 }), ([[first]]) =>
+  // No fiber is forked for a single one, which most are.
+  Effect.flatMap(Effect.partition(all, check, { concurrency: Math.min(all.length, 8) }), ([[first]]) =>
     first === undefined ? Effect.void : Effect.fail(first)
   )
 
