@@ -146,7 +146,7 @@ export const assemble = ({
       scratch: Effect.acquireRelease(
         attempt(layout.temporary, async () => {
           const path = join(layout.temporary, uniqueName())
-          await fs.mkdir(path, { recursive: true })
+          await makeFolder(path)
           return path
         }),
         (path) => Effect.promise(() => fs.rm(path, { recursive: true, force: true }))

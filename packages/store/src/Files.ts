@@ -66,7 +66,9 @@ export const makeFolder = async (path: string): Promise<void> => {
   } catch (cause) {
     if (errorCode(cause) !== "ENOENT" || dirname(path) === path) throw cause
     await makeFolder(dirname(path))
-    await fs.mkdir(path)
+    await fs.mkdir(path).catch((again: unknown) => {
+      if (errorCode(again) !== "EEXIST") throw again
+    })
   }
 }
 

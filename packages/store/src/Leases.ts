@@ -19,7 +19,7 @@ import { hostname } from "node:os"
 import { join } from "node:path"
 import { Clock, Duration, Effect, Schedule, type Scope } from "effect"
 import type { StoreError } from "./Errors.js"
-import { attempt, errorCode } from "./Files.js"
+import { attempt, errorCode, makeFolder } from "./Files.js"
 import type { Layout } from "./Layout.js"
 import { fate, pidOf, uniqueName } from "./Owner.js"
 
@@ -61,12 +61,12 @@ const look = async (
 
 const takeFree = async (layout: Layout, path: string, mine: string): Promise<boolean> => {
   const folder = join(layout.temporary, mine)
-  await fs.mkdir(folder, { recursive: true })
+  await makeFolder(folder)
   await fs.writeFile(join(folder, mine), "")
   try {
     await fs.rename(folder, path).catch(async (cause: unknown) => {
       if (errorCode(cause) !== "ENOENT") throw cause
-      await fs.mkdir(layout.leases, { recursive: true })
+      await makeFolder(layout.leases)
       await fs.rename(folder, path)
     })
     return true
