@@ -24,7 +24,7 @@ const typescript = async (exports) => {
 
 const wantsHelp = process.argv.length <= 3 || process.argv.some((arg) => arg === "--help" || arg === "-h")
 /** Verbs that load no pipeline. */
-const readsStore = ["show", "log", "diff", "gc", "pin", "verify"].includes(process.argv[2])
+const readsStore = ["show", "log", "diff", "gc", "pin", "export", "import", "keys"].includes(process.argv[2])
 
 const fromFiles = async () => {
   await Promise.all([
