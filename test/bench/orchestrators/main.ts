@@ -75,7 +75,6 @@ const record = async (tool: Tool, graph: Graph, phase: Phase, command: Command, 
 const once = async (tool: Tool, bin: string, graph: Graph) => {
   const folder = mkdtempSync(join(work, `${tool.python ?? "tessera"}-`))
   try {
-    if (tool.init !== undefined) await measure(tool.init(bin), folder, limit)
     tool.prepare?.(folder, graph)
     if (!(await record(tool, graph, "cold", tool.run(bin, graph, folder), folder))) return
     await record(tool, graph, "cached", tool.run(bin, graph, folder), folder)

@@ -22,8 +22,6 @@ export interface Tool {
   readonly how: string
   /** Writes what it needs into the empty folder in which its commands run. */
   readonly prepare?: (folder: string, graph: Graph) => void
-  /** A command that `prepare` needs to be run. */
-  readonly init?: (bin: string) => Command
   /** Computes the graph; a second time it finds all of it computed, where the tool can. */
   readonly run: (bin: string, graph: Graph, folder: string) => Command
   /** Says what would run, and runs nothing. */
@@ -32,31 +30,6 @@ export interface Tool {
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 const tesseraBin = here("../../../packages/cli/bin/tessera.js")
-
-const dvcStages = (graph: Graph): string => {
-  const stage = (name: string, cmd: string, deps: ReadonlyArray<string>, out: string) =>
-    [
-      `  ${name}:`,
-      `    cmd: ${JSON.stringify(cmd)}`,
-      ...(deps.length === 0 ? [] : ["    deps:", ...deps.map((dep) => `      - ${dep}`)]),
-      "    outs:",
-      `      - ${out}`
-    ].join("\n")
-  const file = (i: number) => `out/${i}.json`
-  const all = Array.from({ length: NODES }, (_, i) => i)
-  const nodes = all.map((i) =>
-    graph === "fan" || i === 0
-      ? stage(`node${i}`, `echo ${i} > ${file(i)}`, [], file(i))
-      : stage(`node${i}`, `read n < ${file(i - 1)}; echo $((n + 1)) > ${file(i)}`, [file(i - 1)], file(i))
-  )
-  const join = stage(
-    "join",
-    "cat out/*.json | awk '{ s += $1 } END { print s }' > sum.json",
-    all.map(file),
-    "sum.json"
-  )
-  return ["stages:", ...nodes, ...(graph === "fan" ? [join] : []), ""].join("\n")
-}
 
 export const tools: ReadonlyArray<Tool> = [
   {
@@ -105,39 +78,6 @@ export const tools: ReadonlyArray<Tool> = [
     }),
     plan: (bin, graph) => ({
       argv: [join(bin, "snakemake"), "-s", here(`python/${graph}.smk`), "--dry-run", "--quiet", "all"]
-    })
-  },
-  {
-    name: "DVC",
-    python: "dvc",
-    how: "`dvc repro` of one stage per node (a shell no-op), without Git, local cache, analytics off; it runs one stage at a time",
-    prepare: (folder, graph) => {
-      mkdirSync(join(folder, "out"))
-      writeFileSync(join(folder, "dvc.yaml"), dvcStages(graph))
-    },
-    init: (bin) => ({ argv: [join(bin, "dvc"), "init", "--no-scm", "--quiet"] }),
-    run: (bin) => ({ argv: [join(bin, "dvc"), "repro", "--quiet"] }),
-    plan: (bin) => ({ argv: [join(bin, "dvc"), "repro", "--dry", "--quiet"] })
-  },
-  {
-    name: "Dagster",
-    python: "dagster",
-    how: "one asset per node, in-process executor, its file-system IO manager, telemetry off; assets have no memoisation by default: its second run computes all again",
-    prepare: (folder) => {
-      mkdirSync(join(folder, "home"))
-      writeFileSync(join(folder, "home/dagster.yaml"), "telemetry:\n  enabled: false\n")
-    },
-    run: (bin, graph, folder) => ({
-      argv: [
-        join(bin, "dagster"),
-        "job",
-        "execute",
-        "-f",
-        here("python/dagster_graph.py"),
-        "-j",
-        "all_nodes"
-      ],
-      env: { BENCH_GRAPH: graph, DAGSTER_HOME: join(folder, "home") }
     })
   }
 ]
