@@ -55,6 +55,11 @@ export interface At {
   readonly shard?: string
 }
 
+export const at = (node: string, shard: string | undefined): At => ({
+  node,
+  ...(shard === undefined ? {} : { shard })
+})
+
 export const commit = <E>(
   at: At,
   name: string,

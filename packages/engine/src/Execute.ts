@@ -12,7 +12,7 @@ import type { Job } from "./Job.js"
 import type { Journal } from "./Journal.js"
 import type { Inputs, Keyed } from "./Keys.js"
 import type { PreparedNode } from "./Prepare.js"
-import { open, place, produce } from "./Produce.js"
+import { place, produce } from "./Produce.js"
 import type { Services } from "./Services.js"
 import type { Granted } from "./Slots.js"
 
@@ -70,7 +70,7 @@ const reporter = (journal: Journal, at: At): Effect.Effect<(progress: Progress) 
 
 const jobOf = <E>(
   { origin }: Context<E>,
-  { at, executor, inputs, keyed, prepared }: Execution,
+  { at, executor, inputs, keyed }: Execution,
   granted: Granted
 ): Effect.Effect<Job, Failure<E>, Store> =>
   Effect.gen(function* () {
@@ -82,7 +82,6 @@ const jobOf = <E>(
         detail: `executor ${executor.name} works in another process, which must load the pipeline by itself: run it with the tessera command, or give RunOptions.module`
       })
     }
-    yield* Effect.scoped(open(at, prepared, inputs))
     const { key, manifest } = keyed
     return { format: 1, ...origin, ...at, key, manifest, inputs, store: store.location, ...granted }
   })

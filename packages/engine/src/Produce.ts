@@ -31,8 +31,7 @@ const defect = (at: At) => (cause: unknown) =>
     cause
   })
 
-/** Opens the inputs, and so brings them into the store's own folder where they are not yet. */
-export const open = (at: At, { node }: PreparedNode, inputs: Inputs) =>
+const open = (at: At, { node }: PreparedNode, inputs: Inputs) =>
   Effect.gen(function* () {
     const store = yield* Store
     const readers: Record<string, Reader<Port>> = {}

@@ -5,6 +5,7 @@
 import { GraphError, type Pipeline, type Targets } from "@tessera/core"
 import { Store, type Artifact } from "@tessera/store"
 import { Duration, Effect, Option } from "effect"
+import { at } from "./Commit.js"
 import type { RunOptions } from "./Engine.js"
 import type { Failure } from "./Executor.js"
 import { survey, type Surveyed, type Task } from "./Plan.js"
@@ -31,10 +32,10 @@ const again = <E>(
   stored: Readonly<Record<string, Artifact>>
 ): Effect.Effect<Reproduced, never, Store> =>
   Effect.gen(function* () {
-    const at = { node: prepared.name, ...(shard === undefined ? {} : { shard }) }
+    const where = at(prepared.name, shard)
     const held = { report: () => Effect.void, slots: {} }
-    const [took, exit] = yield* Effect.timed(Effect.either(produce(services, at, prepared, inputs, held)))
-    const base = { ...at, key: keyed.key, millis: Math.round(Duration.toMillis(took)) }
+    const [took, exit] = yield* Effect.timed(Effect.either(produce(services, where, prepared, inputs, held)))
+    const base = { ...where, key: keyed.key, millis: Math.round(Duration.toMillis(took)) }
     if (exit._tag === "Left") return { ...base, outcome: "failed", outputs: {}, error: exit.left.message }
     const outputs = Object.fromEntries(
       Object.entries(stored).flatMap(([port, before]) => {

@@ -6,6 +6,7 @@ import { Store, type Artifact } from "@tessera/store"
 import { Cause, Duration, Effect, Option, Scope, Stream } from "effect"
 import { adopt } from "./Adopt.js"
 import * as Arriving from "./Arriving.js"
+import { at } from "./Commit.js"
 import type { RunOptions, RunResult } from "./Engine.js"
 import { RunFailed } from "./Errors.js"
 import { execute, lookUp, type Context } from "./Execute.js"
@@ -55,11 +56,6 @@ interface Task extends Job {
   readonly known: Option.Option<Inputs>
 }
 
-const at = (node: PreparedNode, shard: string | undefined) => ({
-  node: node.name,
-  ...(shard === undefined ? {} : { shard })
-})
-
 const look = <E>(run: Progress<E>, node: PreparedNode, job: Job): Effect.Effect<Task, Failure<E>, Store> =>
   Effect.gen(function* () {
     const keyed = yield* run.keys.keyed(node, job.inputs)
@@ -71,7 +67,7 @@ const look = <E>(run: Progress<E>, node: PreparedNode, job: Job): Effect.Effect<
     if (Option.isSome(known)) {
       yield* run.journal.tell({
         _tag: "TaskCached",
-        ...at(node, job.shard),
+        ...at(node.name, job.shard),
         key: keyed.key,
         outputs: known.value
       })
@@ -122,7 +118,7 @@ const compute = <E>(
 ): Effect.Effect<Inputs, Failure<E>, Store> =>
   Effect.gen(function* () {
     const { node } = prepared
-    const place = at(prepared, shard)
+    const place = at(prepared.name, shard)
     yield* Restore.inputs(restoring(run), prepared, inputs)
     const wanted = yield* Slots.wanted(prepared.name, node.stage.spec.resources, run.slots.capacity)
     const priority = (yield* run.priorities).get(node) ?? 0
@@ -152,7 +148,7 @@ const compute = <E>(
       Effect.ignore(
         run.journal.tell({
           _tag: "TaskFailed",
-          ...at(prepared, shard),
+          ...at(prepared.name, shard),
           key: keyed.key,
           error: error.message
         })

@@ -5,7 +5,7 @@
 import type { Pipeline, Progress } from "@tessera/core"
 import type { Store } from "@tessera/store"
 import { Effect, Predicate, Scope } from "effect"
-import type { At } from "./Commit.js"
+import { at } from "./Commit.js"
 import { differences } from "./Difference.js"
 import { EngineError } from "./Errors.js"
 import type { Job, JobResult } from "./Job.js"
@@ -41,8 +41,8 @@ export const runJob = (
   report: (progress: Progress) => Effect.Effect<void>
 ): Effect.Effect<JobResult, never, Store> =>
   Effect.gen(function* () {
-    const at: At = { node: job.node, ...(job.shard === undefined ? {} : { shard: job.shard }) }
-    const refuse = (detail: string) => new EngineError({ reason: "Job", where: place(at), detail })
+    const where = at(job.node, job.shard)
+    const refuse = (detail: string) => new EngineError({ reason: "Job", where: place(where), detail })
     const pipeline = yield* load(job)
     const { nodes } = yield* prepare(pipeline, { params: job.params, set: job.set })
     const prepared = nodes.find(({ name }) => name === job.node)
@@ -57,7 +57,7 @@ export const runJob = (
       )
     }
     return yield* Effect.match(
-      produce(services, at, prepared, job.inputs, { slots: job.slots, scratch: job.scratch, report }),
+      produce(services, where, prepared, job.inputs, { slots: job.slots, scratch: job.scratch, report }),
       {
         onSuccess: (outputs): JobResult => ({ _tag: "Succeeded", outputs }),
         onFailure: (error) => toResult(error, prepared.node.stage.spec.retry)

@@ -9,6 +9,7 @@ import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
 import { Store } from "@tessera/store"
 import { Deferred, Duration, Effect, Exit, Option, Runtime, Schema, type Scope } from "effect"
+import { at } from "../Commit.js"
 import { EngineError } from "../Errors.js"
 import type { Executor, Failure } from "../Executor.js"
 import { JobProgress, JobResult, Job, type Outputs } from "../Job.js"
@@ -129,9 +130,9 @@ const execute = <E>(
     const store = yield* Store
     const folder = yield* store.scratch
     const file = join(folder, "job.json")
-    const at = { node: job.node, ...(job.shard === undefined ? {} : { shard: job.shard }) }
+    const where = at(job.node, job.shard)
     const lost = (detail: string, cause?: unknown) =>
-      new EngineError({ reason: "Lost", where: place(at), detail, cause })
+      new EngineError({ reason: "Lost", where: place(where), detail, cause })
     // Within this scope's folder, so that it goes with it, however the child ends.
     const scratch = join(folder, "scratch")
     yield* Effect.tryPromise({
@@ -153,7 +154,7 @@ const execute = <E>(
     const result = Option.flatMap(text, decodeResult)
     if (Option.isNone(result)) return yield* lost(why(ended))
     if (result.value._tag === "Succeeded") return result.value.outputs
-    return yield* Effect.fail(fromResult<E>(at, result.value))
+    return yield* Effect.fail(fromResult<E>(where, result.value))
   }).pipe(Effect.scoped)
 
 /** This program again, with the engine's own worker. */
