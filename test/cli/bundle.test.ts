@@ -35,8 +35,8 @@ const command = (): string => {
 const say = (root: string, word: string) =>
   writeFileSync(path.join(root, "src/word.ts"), `export const word = (): string => "${word} \u00f6"\n`)
 
-const start = async (root: string, more: Readonly<Record<string, string>> = {}) => {
-  const { stderr, stdout } = await execute(process.execPath, [path.join(root, "bin/tessera.js"), "log"], {
+const start = async (root: string, more: Readonly<Record<string, string>> = {}, args = ["log"]) => {
+  const { stderr, stdout } = await execute(process.execPath, [path.join(root, "bin/tessera.js"), ...args], {
     env: { ...process.env, ...env, ...more }
   })
   const from = /compiled code (used|missing|rejected)/.exec(stderr)?.[1] ?? "files"
@@ -73,9 +73,15 @@ describe("a bundle", { timeout: 240_000 }, () => {
     const root = command()
     await build(root)
     const [made = ""] = readdirSync(cache(root)).filter((name) => !name.includes("."))
-    const script = path.join(cache(root), made, "bundle.cjs")
-    writeFileSync(script, readFileSync(script, "utf8").slice(0, -100))
-    expect(await start(root)).toMatchObject({ from: "files", said: "one ö" })
+    for (const [name, args] of [
+      ["command.cjs", ["log"]],
+      ["pipelines.cjs", ["plan", "pipeline.ts"]]
+    ] as const) {
+      const script = path.join(cache(root), made, name)
+      expect((await start(root, {}, [...args])).from).toBe("used")
+      writeFileSync(script, readFileSync(script, "utf8").slice(0, -100))
+      expect(await start(root, {}, [...args])).toMatchObject({ from: "files", said: "one ö" })
+    }
   })
 
   it("is built by one process at a time", async () => {

@@ -1,12 +1,24 @@
 // Makes the bundle of bundle.js: `node bundle-build.js`. Ends without one where it cannot be made or kept.
-import { execFileSync } from "node:child_process"
+import { spawnSync } from "node:child_process"
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { createRequire } from "node:module"
 import { constants, setPriority } from "node:os"
 import { dirname, join, resolve } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
 import * as esbuild from "esbuild"
-import { folders, FORMAT, home, IMPORT, installed, load, lock, main, paths, sha256 } from "./bundle.js"
+import {
+  folders,
+  FORMAT,
+  home,
+  IMPORT,
+  installed,
+  load,
+  lock,
+  main,
+  paths,
+  scripts,
+  sha256
+} from "./bundle.js"
 
 // Packages that find files of their own beside their code.
 const external = /^(esbuild|tsx|@hpcc-js\/wasm-graphviz|onnxruntime-node)($|\/)/
@@ -62,7 +74,7 @@ const plugin = (entry) => ({
   }
 })
 
-const bundle = (entry) =>
+const bundle = (entry, options) =>
   esbuild.build({
     entryPoints: ["tessera:entry"],
     absWorkingDir: home,
@@ -74,11 +86,11 @@ const bundle = (entry) =>
     format: "cjs",
     target: `node${process.versions.node}`,
     minifyWhitespace: true,
-    keepNames: true,
     legalComments: "none",
     logLevel: "silent",
     define: { "import.meta.url": "__tessera_url" },
-    plugins: [plugin(entry)]
+    plugins: [plugin(entry)],
+    ...options
   })
 
 const entryOf = (files) =>
@@ -98,41 +110,51 @@ const order = ({ inputs }, shared) => {
   )
 }
 
+const textOf = ({ outputFiles }) => {
+  const text = outputFiles[0].text.replaceAll(/(?<![.\w$])import\(/g, `${IMPORT}(`)
+  // The script is read byte by byte: esbuild escapes what is not ASCII, and says so here if it ever does not.
+  if (Buffer.byteLength(text) !== text.length) throw new Error("the bundle is not ASCII")
+  return text
+}
+
 const make = async (folder) => {
   const before = installed()
   const shared = inputs(await bundle(entryOf([main])), ({ format }) => format === "esm").filter(isShared)
   digests.clear()
-  const result = await bundle(entryOf([...new Set([main, ...shared])]))
+  // Alone, the command needs a part of what pipelines may import, and names of functions nowhere.
+  const alone = await bundle("", { entryPoints: [main] })
+  const result = await bundle(entryOf([...new Set([main, ...shared])]), { keepNames: true })
   const used = inputs(result, () => true)
-  const text = result.outputFiles[0].text.replaceAll(/(?<![.\w$])import\(/g, `${IMPORT}(`)
-  // The script is read byte by byte: esbuild escapes what is not ASCII, and says so here if it ever does not.
-  if (Buffer.byteLength(text) !== text.length) throw new Error("the bundle is not ASCII")
-  const id = `${sha256(text).slice(0, 16)}-${process.pid}`
+  const texts = { command: textOf(alone), pipelines: textOf(result) }
+  const id = `${sha256(texts.pipelines).slice(0, 16)}-${process.pid}`
   const at = join(folder, id)
   mkdirSync(at, { recursive: true })
-  const script = join(at, "bundle.cjs")
-  writeFileSync(script, text, { encoding: "latin1", flush: true })
+  for (const [kind, text] of Object.entries(texts))
+    writeFileSync(scripts(at)[kind].script, text, { encoding: "latin1", flush: true })
   // The names that each module exports are known once it is loaded. The command itself would start.
-  const modules = load({ script, source: readFileSync(script, "latin1"), code: join(at, "bundle.code") })
+  const { pipelines } = scripts(at)
+  const modules = load({ ...pipelines, source: readFileSync(pipelines.script, "latin1") })
   for (const file of order(result.metafile, shared)) modules[file]()
   const exports = Object.fromEntries(
     shared
       .filter((file) => file !== main)
       .map((file) => [pathToFileURL(file).href, Object.keys(modules[file]())])
   )
-  writeFileSync(join(at, "exports.json"), JSON.stringify(exports))
+  writeFileSync(pipelines.exports, JSON.stringify(exports))
   for (const file of used) packageOf(file)
   const files = new Map([...digests, ...[...packages.values()].map(({ file, digest }) => [file, digest])])
-  const manifest = { format: FORMAT, folder: id, size: text.length, installed: before, files: [...files] }
+  const sizes = { command: texts.command.length, pipelines: texts.pipelines.length }
+  const manifest = { format: FORMAT, folder: id, sizes, installed: before, files: [...files] }
   if (installed() !== before) throw new Error("packages were installed meanwhile")
   const partial = `${paths(folder).manifest}.${process.pid}`
   writeFileSync(partial, JSON.stringify(manifest))
   renameSync(partial, paths(folder).manifest)
-  // A first start, to keep the code that it compiles.
-  execFileSync(process.execPath, [fileURLToPath(new URL("tessera.js", import.meta.url)), "--help"], {
-    env: { ...process.env, TESSERA_BUNDLE: "keep" },
-    stdio: "ignore"
-  })
+  // First starts, to keep the code that they compile, each added to the last. What they say does not matter.
+  for (const args of [["--help"], ["log"], ["plan", "no-pipeline.ts"]])
+    spawnSync(process.execPath, [fileURLToPath(new URL("tessera.js", import.meta.url)), ...args], {
+      env: { ...process.env, TESSERA_BUNDLE: "keep" },
+      stdio: "ignore"
+    })
 }
 
 /** Earlier bundles; not those that a command may be starting from just now. */

@@ -1,5 +1,6 @@
-// The command in one script: all its modules and the packages they import, bundled once and kept with V8's compiled code.
-// Module by module they take a second to load, from here a tenth of that. A pipeline gets the very same modules (hooks.js).
+// The command in one script: its modules and the packages they import, bundled once and kept with V8's compiled code.
+// Module by module they take a second to load, from here a tenth of that. There are two: `pipelines` has every module that
+// a pipeline may import, which gets the very same ones (hooks.js); `command` only what verbs that load no pipeline need.
 //
 // A bundle is used only where it is certain to be what the files say: every file of this project has the digest it had,
 // no package was installed since, and it is the same Node. Whatever is off, the files themselves are loaded, and a new
@@ -24,7 +25,7 @@ import { debuglog } from "node:util"
 import vm from "node:vm"
 
 /** Counted up when a bundle of an earlier version of these files cannot be read any more. */
-export const FORMAT = 1
+export const FORMAT = 2
 
 /** What a bundle calls instead of `import()`, which scripts with kept code have lost. */
 export const IMPORT = "__tessera_import"
@@ -48,6 +49,16 @@ export const folders = [
 export const paths = (folder) => ({
   manifest: join(folder, `${name}.json`),
   lock: join(folder, `${name}.building`)
+})
+
+/** What the folder of a bundle holds. */
+export const scripts = (at) => ({
+  command: { script: join(at, "command.cjs"), code: join(at, "command.code") },
+  pipelines: {
+    script: join(at, "pipelines.cjs"),
+    code: join(at, "pipelines.code"),
+    exports: join(at, "exports.json")
+  }
 })
 
 const upward = (folder) => (dirname(folder) === folder ? [folder] : [folder, ...upward(dirname(folder))])
@@ -90,8 +101,8 @@ const isCurrent = (manifest) =>
   manifest.installed === installed() &&
   manifest.files.every(([file, digest]) => sha256(readFileSync(file)) === digest)
 
-/** The bundle to start from, or undefined. */
-export const find = () => {
+/** The script to start from, `command` or `pipelines`, or undefined. */
+export const find = (kind) => {
   // Conditions choose other files of a package.
   if (/(^|\s)(-C|--conditions)\b/.test([process.env.NODE_OPTIONS, ...process.execArgv].join(" ")))
     return undefined
@@ -99,15 +110,10 @@ export const find = () => {
     try {
       const manifest = JSON.parse(readFileSync(paths(folder).manifest, "utf8"))
       if (!isCurrent(manifest)) throw new Error("the bundle is not current")
-      const at = join(folder, manifest.folder)
-      const source = readFileSync(join(at, "bundle.cjs"), "latin1")
-      if (source.length !== manifest.size) throw new Error("the bundle is not whole")
-      return {
-        script: join(at, "bundle.cjs"),
-        source,
-        code: join(at, "bundle.code"),
-        exports: join(at, "exports.json")
-      }
+      const files = scripts(join(folder, manifest.folder))[kind]
+      const source = readFileSync(files.script, "latin1")
+      if (source.length !== manifest.sizes[kind]) throw new Error("the bundle is not whole")
+      return { ...files, source }
     } catch (error) {
       log("%s: %s", folder, error.message)
     }
@@ -116,7 +122,7 @@ export const find = () => {
 }
 
 /**
- * Runs the script of a bundle, and gives its modules: by path, a function that loads one.
+ * Runs a script. That of pipelines gives its modules: by path, a function that loads one; the command's starts it.
  *
  * @param keep whether to keep the compiled code when the process ends
  */

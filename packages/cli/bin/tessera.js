@@ -41,14 +41,17 @@ const fromFiles = async () => {
 // `off`: only the files. `keep`: the compiled code of this start is kept with the bundle.
 const setting = process.env.TESSERA_BUNDLE
 const isVersion = process.argv.length === 3 && process.argv[2] === "--version"
-const found = setting === "off" || isVersion ? undefined : bundle.find()
+const alone = wantsHelp || readsStore
+const found = setting === "off" || isVersion ? undefined : bundle.find(alone ? "command" : "pipelines")
 if (isVersion) {
   process.stdout.write(`${createRequire(import.meta.url)("../package.json").version}\n`)
 } else if (found !== undefined) {
   const modules = bundle.load(found, setting === "keep")
-  globalThis[Symbol.for("tessera.bundle")] = modules
-  if (!wantsHelp && !readsStore) await typescript(found.exports)
-  modules[bundle.main]()
+  if (!alone) {
+    globalThis[Symbol.for("tessera.bundle")] = modules
+    await typescript(found.exports)
+    modules[bundle.main]()
+  }
 } else {
   if (setting !== "off" && process.env.CI === undefined) bundle.build()
   await fromFiles()
