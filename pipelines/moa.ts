@@ -29,7 +29,7 @@ const withDefault = <A, I>(schema: Schema.Schema<A, I>, value: NoInfer<A>) =>
   Schema.optionalWith(schema, { default: () => value })
 const Size = Schema.Int.pipe(Schema.positive())
 
-const Params = Schema.Struct({
+export const params = {
   /** Folder of the model, in Hugging Face's layout. */
   model: Schema.String,
   corpus: Schema.String,
@@ -39,41 +39,55 @@ const Params = Schema.Struct({
   lengths: withDefault(Schema.NonEmptyArray(Size), [2048, 4096, 8192]),
   /** A longer length that no plan has seen before it is validated. */
   unseen: withDefault(Size, 16384),
-  /** Items of each length that are profiled, and items of the unseen length. */
+  /** Items of each length that are profiled, and items of a length that is measured. */
   items: withDefault(Size, 16),
   heldOut: withDefault(Size, 16),
   maxNewTokens: withDefault(Size, 128),
-  /** The KV cache to keep, as a share of the dense one. */
-  density: withDefault(Schema.Number.pipe(Schema.between(0.01, 1)), 0.5),
   block: withDefault(Size, 64),
   sink: withDefault(Schema.NonNegativeInt, 64),
   minWindow: withDefault(Size, 2)
-})
+}
+type Common = Schema.Struct.Type<typeof params>
 
-const moa = pipeline("moa", Params, (params) => {
-  const { lengths, unseen, density, block, sink, minWindow, maxNewTokens } = params
-  const model = source(Model, params.model)
-  const split = splitCorpus(multiNewsCorpus({ files: source(CorpusFiles, params.corpus) }, {}), {})
-  const templates = { multi_news: params.template }
+/** What every plan for a model begins with: its influence on the corpus, and items of the corpus kept for measuring. */
+export const profiled = (given: Common) => {
+  const { lengths, items, maxNewTokens, block, sink } = given
+  const model = source(Model, given.model)
+  const split = splitCorpus(multiNewsCorpus({ files: source(CorpusFiles, given.corpus) }, {}), {})
+  const templates = { multi_news: given.template }
   const { calibration } = calibrate(
     { model, corpus: split.corpus },
-    { lengths, items: params.items, maxNewTokens, templates }
+    { lengths, items, maxNewTokens, templates }
   )
-  const { influence, shape } = profile({ model, calibration }, { ...robust, block, sink })
+  /** The model's answers to items of a corpus that was held out. */
+  const answers = (corpus: typeof split.heldOut, lengths: Common["lengths"], name: string) =>
+    calibrate({ model, corpus }, { lengths, items: given.heldOut, maxNewTokens, templates }, { name })
+      .calibration
+  return {
+    model,
+    heldOut: split.heldOut,
+    answers,
+    ...profile({ model, calibration }, { ...robust, block, sink })
+  }
+}
+
+const Params = Schema.Struct({
+  ...params,
+  /** The KV cache to keep, as a share of the dense one. */
+  density: withDefault(Schema.Number.pipe(Schema.between(0.01, 1)), 0.5)
+})
+
+export const moa = pipeline("moa", Params, ({ density, ...given }) => {
+  const { unseen, block, sink, minWindow } = given
+  const { model, influence, shape, heldOut, answers } = profiled(given)
   const { candidates } = optimiseElastic(
     { influence, shape },
     { density, minWindow, extendLengths: [unseen], maxCandidates: 4 },
     { name: "optimise" }
   )
   const uniform = streamingLlm({ shape }, { density, geometry: { block, sink, minWindow } }).candidates
-
-  const heldOut = calibrate(
-    { model, corpus: split.heldOut },
-    { lengths: [unseen], items: params.heldOut, maxNewTokens, templates },
-    { name: "held-out" }
-  ).calibration
   const { measurements } = evaluateAnswers(
-    { model, heldOut, candidates: mergeAll(uniform, candidates) },
+    { model, heldOut: answers(heldOut, [unseen], "held-out"), candidates: mergeAll(uniform, candidates) },
     {},
     { name: "validate" }
   )

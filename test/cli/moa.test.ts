@@ -66,6 +66,35 @@ const editConfig = (model: string, edit: object) => {
   writeFileSync(file, JSON.stringify({ ...JSON.parse(readFileSync(file, "utf8")), ...edit }))
 }
 
+it(
+  "dense, StreamingLLM and MoA are compared at every length, by answers that chose no plan and by retrieval",
+  { timeout: 300_000 },
+  async () => {
+    const cwd = home()
+    const compare = fileURLToPath(new URL("../../pipelines/compare.ts", import.meta.url))
+    const params = [...small.filter((arg) => !/^density/.test(arg)).filter((arg) => arg !== "--param")]
+    const given = [...params, "corpus=news.jsonl", `model=${demoModelPath}`, "records=1", "questions=2"]
+    const args = given
+      .map((param) => param.replace("[128,256]", "[256]"))
+      .flatMap((param) => ["--param", param])
+    const run = await tessera(["run", compare, ...args, "--param", "densities=[0.6]"], { cwd })
+    expect(run.code, run.stderr).toBe(0)
+    for (const target of ["answers", "retrieval"]) {
+      const shown = await tessera(["show", target, "--json", "--rows", "99"], { cwd })
+      const { head: rows } = JSON.parse(shown.stdout) as {
+        readonly head: ReadonlyArray<{
+          readonly plan: string
+          readonly length: number
+          readonly depth: string
+        }>
+      }
+      const found = rows.filter(({ depth }) => depth === "all").map(({ plan, length }) => `${plan} ${length}`)
+      const plans = ["dense", "moa-60", "streaming-llm-60"]
+      expect(found.sort()).toEqual(plans.flatMap((plan) => [`${plan} 256`, `${plan} 384`]))
+    }
+  }
+)
+
 /** What an interrupted or failed run must not leave. */
 const left = (cwd: string): ReadonlyArray<string> =>
   readdirSync(path.join(cwd, ".tessera"), { recursive: true, withFileTypes: true })

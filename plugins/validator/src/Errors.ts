@@ -2,7 +2,7 @@ import { Data } from "effect"
 
 /** Plans could not be measured or chosen. */
 export class ValidatorError extends Data.TaggedError("ValidatorError")<{
-  readonly reason: "EmptyAnswer" | "DuplicatePlan" | "NoMeasurements" | "NotFinite"
+  readonly reason: "EmptyAnswer" | "DuplicatePlan" | "NoMeasurements" | "NotFinite" | "LengthTooShort"
   readonly detail: string
 }> {
   override get message() {

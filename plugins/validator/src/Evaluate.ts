@@ -5,9 +5,10 @@ import type { CalibrationSet, Candidates, EvaluationSet, Model } from "@tessera/
 import { gather, type Ref, shard } from "@tessera/core"
 import { evaluateAnswer } from "./EvaluateAnswer.js"
 import { evaluateRecord } from "./EvaluateRecord.js"
+import type { Judge } from "./Measure.js"
 import { summarise } from "./Summarise.js"
 
-interface EvaluateParams {
+interface EvaluateParams extends Partial<Judge> {
   readonly dense?: boolean
   readonly depths?: boolean
 }
@@ -26,16 +27,16 @@ export const evaluate = <ME, MR, EE, ER, CE, CR>(
     readonly evaluation: Ref<typeof EvaluationSet, EE, ER>
     readonly candidates: Ref<typeof Candidates, CE, CR>
   },
-  params: EvaluateParams = {},
+  { depths = true, ...params }: EvaluateParams = {},
   options: EvaluateOptions = {}
 ) => {
   const { model, evaluation, candidates } = inputs
   const { items } = evaluateRecord.each(
     { model, evaluation: shard(evaluation, "record"), candidates },
-    { dense: params.dense ?? true },
+    params,
     named(options)
   )
-  return summarise({ items: gather(items) }, { depths: params.depths ?? true }, named(options, "-summary"))
+  return summarise({ items: gather(items) }, { depths }, named(options, "-summary"))
 }
 
 /** On answers that were not profiled, such as those of longer items than any that were. */

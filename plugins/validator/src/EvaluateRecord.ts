@@ -4,9 +4,9 @@
 import { Candidates, EvaluationSet, Model } from "@tessera/attention"
 import { type Row, stage } from "@tessera/core"
 import { type LoadedModel, ModelRuntime } from "@tessera/runtime"
-import { Effect, Stream } from "effect"
+import { Effect, Schema, Stream } from "effect"
 import { ValidatorError } from "./Errors.js"
-import { ItemMeasurement, MeasureParams, measurePlans, plansOf, type Sequence } from "./Measure.js"
+import { ItemMeasurement, Judge, MeasureParams, measurePlans, plansOf, type Sequence } from "./Measure.js"
 
 const tokenize = (
   { tokenizer, config }: LoadedModel,
@@ -32,17 +32,19 @@ export const evaluateRecord = stage("evaluate-record", {
   description: "Measures answer loss and exactness of every plan on one record",
   inputs: { model: Model, evaluation: EvaluationSet, candidates: Candidates },
   outputs: { items: ItemMeasurement },
-  params: MeasureParams,
+  params: Schema.Struct({ ...MeasureParams.fields, ...Judge.fields }),
   reproducible: "device",
   resources: { cpu: 2 },
   fingerprint: Effect.flatMap(ModelRuntime, (runtime) => runtime.fingerprint),
-  run: ({ model, evaluation, candidates }, { dense }, task) =>
+  run: ({ model, evaluation, candidates }, { dense, ...judge }, task) =>
     Effect.gen(function* () {
       const runtime = yield* ModelRuntime
       const loaded = yield* runtime.load(model.path)
       const plans = yield* plansOf(yield* candidates.value, dense)
       const items = yield* Stream.runCollect(evaluation.rows)
       const sequences = yield* Effect.forEach(items, (item) => tokenize(loaded, item))
-      return { items: Stream.fromIterable(yield* measurePlans(loaded, plans, sequences, task.report)) }
+      return {
+        items: Stream.fromIterable(yield* measurePlans(loaded, plans, sequences, task.report, judge))
+      }
     })
 })

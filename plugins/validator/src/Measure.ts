@@ -6,6 +6,7 @@ import { bool, float64, int32, type Row, table, type Task, utf8 } from "@tessera
 import type { LoadedModel, ModelConfig, RuntimeError, Score } from "@tessera/runtime"
 import { Effect, Schema } from "effect"
 import { ValidatorError } from "./Errors.js"
+import { retrieves } from "./Retrieve.js"
 
 /** One plan on one item. */
 export const ItemMeasurement = table("ItemMeasurement/1", {
@@ -14,7 +15,7 @@ export const ItemMeasurement = table("ItemMeasurement/1", {
   length: int32,
   item: utf8,
   depth: float64,
-  /** Whether greedy decoding gives the answer. */
+  /** Whether the model gives the answer, as `Judge` says. */
   exact: bool,
   /** Sum over the answer's tokens, its end token included where it has one, in nats. */
   loss: float64,
@@ -30,6 +31,15 @@ export const MeasureParams = Schema.Struct({
   /** Measure the dense model too, as plan `dense`. */
   dense: Schema.optionalWith(Schema.Boolean, { default: () => true })
 })
+
+/** When an answer counts as exact. */
+export const Judge = Schema.Struct({
+  /** `tokens`: greedy decoding gives its tokens. `number`: the last number that the model writes is it (LongEval). */
+  judge: Schema.optionalWith(Schema.Literal("tokens", "number"), { default: () => "tokens" as const }),
+  /** How many tokens the model may write where it is judged by its last number. */
+  maxNewTokens: Schema.optionalWith(Schema.Int.pipe(Schema.positive()), { default: () => 64 })
+})
+export type Judge = typeof Judge.Type
 
 /** An item as tokens, of which the last `answer` ones are measured. */
 export interface Sequence {
@@ -110,7 +120,8 @@ export const measurePlans = (
   loaded: LoadedModel,
   plans: ReadonlyArray<Plan | undefined>,
   sequences: ReadonlyArray<Sequence>,
-  report: Task["report"]
+  report: Task["report"],
+  { judge, maxNewTokens }: Judge = { judge: "tokens", maxNewTokens: 0 }
 ): Effect.Effect<ReadonlyArray<ItemMeasurement>, RuntimeError | ValidatorError> =>
   Effect.gen(function* () {
     if (sequences.length === 0) return []
@@ -125,9 +136,12 @@ export const measurePlans = (
           ...(plan === undefined ? {} : { plan }),
           length: plannedLength(plan, sequences)
         })
+        const right = judge === "number" ? yield* retrieves(loaded, plan, sequences, maxNewTokens) : undefined
         return sequences.flatMap((sequence, k) => {
           const score = scores[k]
-          return score === undefined ? [] : [measured(plan, sequence, score, shared, loaded.config)]
+          if (score === undefined) return []
+          const row = measured(plan, sequence, score, shared, loaded.config)
+          return [right === undefined ? row : { ...row, exact: right[k] ?? false }]
         })
       })
     )
