@@ -259,6 +259,8 @@ const start = <T extends Targets, E, R>(
     const executors = yield* Executors.choose(prepared.nodes, options)
     const time = yield* RunTime.make
     const journal = yield* Journal.make(time.run, options.onEvent)
+    // Where it cannot be written nothing of the run is, and nobody can follow it.
+    yield* Effect.ignore(Scope.extend((yield* Store).attend(time.run), scope))
     yield* hearWarnings(journal, scope)
     const services = yield* Services.make(pipeline, scope)
     const outcomes = new Map<Graph.Node, Outcome>()
