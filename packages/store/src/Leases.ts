@@ -171,9 +171,8 @@ export const lease = (
         if (taken) yield* warn(`took over the lease of ${key} from ${words(holder)}, which ${why}`)
         return taken
       })
-    const take = Effect.acquireRelease(
-      Effect.flatMap(monotonic, tryTake),
-      (taken) => (taken ? Effect.promise(() => release(path, mine)) : Effect.void)
+    const take = Effect.acquireRelease(Effect.flatMap(monotonic, tryTake), (taken) =>
+      taken ? Effect.promise(() => release(path, mine)) : Effect.void
     )
     // Short waits first: most leases are held for the time of one small step.
     const waits = Schedule.exponential("5 millis", 1.5).pipe(Schedule.union(Schedule.spaced("1 second")))
