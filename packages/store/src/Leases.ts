@@ -142,65 +142,70 @@ export const watch = (
 }
 
 /**
- * Waits for the lease of a key and keeps it until the scope closes.
+ * Takes a lease, if it is free or its holder is gone, and keeps it until the scope closes. Whether it did: made once, it
+ * is asked again and again, and so finds out that a holder elsewhere fell silent.
  *
  * @param warn hears of leases taken over and lost
  */
-export const lease = (
+export const claim = (
   layout: Place,
   key: string,
   warn: (detail: string) => Effect.Effect<void>,
   { heartbeat, expiry }: Times = { heartbeat: HEARTBEAT, expiry: EXPIRY }
-): Effect.Effect<{ readonly key: string }, StoreError, Scope.Scope> =>
-  Effect.gen(function* () {
-    const path = layout.lease(key)
-    const mine = `${uniqueName()}~${hostname()
-      .replace(/[^\w.-]/g, "_")
-      .slice(0, 64)}`
-    const long = Duration.format(expiry)
-    const isAbandoned = judge(expiry)
+): Effect.Effect<boolean, StoreError, Scope.Scope> => {
+  const path = layout.lease(key)
+  const mine = `${uniqueName()}~${hostname()
+    .replace(/[^\w.-]/g, "_")
+    .slice(0, 64)}`
+  const long = Duration.format(expiry)
+  const isAbandoned = judge(expiry)
 
-    const tryTake = (now: number): Effect.Effect<boolean, StoreError> =>
-      Effect.gen(function* () {
-        const found = yield* attempt(path, () => look(path))
-        if (found === undefined) return yield* attempt(path, () => takeFree(layout, path, mine))
-        const { holder, state } = found
-        if (!isAbandoned(holder, state, now)) return false
-        const taken = yield* attempt(path, () => takeOver(path, holder, mine))
-        const why = fate(holder) === "dead" ? "died" : `gave no sign of life for ${long}`
-        if (taken) yield* warn(`took over the lease of ${key} from ${words(holder)}, which ${why}`)
-        return taken
-      })
-    const take = Effect.acquireRelease(Effect.flatMap(monotonic, tryTake), (taken) =>
-      taken ? Effect.promise(() => release(path, mine)) : Effect.void
-    )
+  const tryTake = (now: number): Effect.Effect<boolean, StoreError> =>
+    Effect.gen(function* () {
+      const found = yield* attempt(path, () => look(path))
+      if (found === undefined) return yield* attempt(path, () => takeFree(layout, path, mine))
+      const { holder, state } = found
+      if (!isAbandoned(holder, state, now)) return false
+      const taken = yield* attempt(path, () => takeOver(path, holder, mine))
+      const why = fate(holder) === "dead" ? "died" : `gave no sign of life for ${long}`
+      if (taken) yield* warn(`took over the lease of ${key} from ${words(holder)}, which ${why}`)
+      return taken
+    })
+  const beat = attempt(path, async () => {
+    const now = new Date()
+    await fs.utimes(join(path, mine), now, now)
+  })
+  const lost = Effect.flatMap(
+    Effect.promise(() => look(path).catch(() => undefined)),
+    (now) => {
+      const to = now === undefined ? "" : ` to ${words(now.holder)}`
+      return warn(
+        `lost the lease of ${key}${to}, having stood still for more than ${long}; ` +
+          "both compute it, to results of which either may be kept"
+      )
+    }
+  )
+  const keep = beat.pipe(
+    // Whatever else fails may pass.
+    Effect.catchIf(
+      ({ reason }) => reason !== "NotFound",
+      () => Effect.void
+    ),
+    Effect.repeat(Schedule.spaced(heartbeat)),
+    Effect.catchAll(() => lost),
+    Effect.forkScoped
+  )
+  return Effect.acquireRelease(Effect.flatMap(monotonic, tryTake), (taken) =>
+    taken ? Effect.promise(() => release(path, mine)) : Effect.void
+  ).pipe(Effect.tap((taken) => (taken ? keep : Effect.void)))
+}
+
+/** Waits for a lease and keeps it until the scope closes. */
+export const lease = (
+  ...[layout, key, warn, times]: Parameters<typeof claim>
+): Effect.Effect<{ readonly key: string }, StoreError, Scope.Scope> =>
+  Effect.suspend(() => {
     // Short waits first: most leases are held for the time of one small step.
     const waits = Schedule.exponential("5 millis", 1.5).pipe(Schedule.union(Schedule.spaced("1 second")))
-    yield* Effect.repeat(take, { schedule: waits, until: (taken) => taken })
-
-    const beat = attempt(path, async () => {
-      const now = new Date()
-      await fs.utimes(join(path, mine), now, now)
-    })
-    const lost = Effect.flatMap(
-      Effect.promise(() => look(path).catch(() => undefined)),
-      (now) => {
-        const to = now === undefined ? "" : ` to ${words(now.holder)}`
-        return warn(
-          `lost the lease of ${key}${to}, having stood still for more than ${long}; ` +
-            "both compute it, to results of which either may be kept"
-        )
-      }
-    )
-    yield* beat.pipe(
-      // Whatever else fails may pass.
-      Effect.catchIf(
-        ({ reason }) => reason !== "NotFound",
-        () => Effect.void
-      ),
-      Effect.repeat(Schedule.spaced(heartbeat)),
-      Effect.catchAll(() => lost),
-      Effect.forkScoped
-    )
-    return { key }
-  })
+    return Effect.repeat(claim(layout, key, warn, times), { schedule: waits, until: (taken) => taken })
+  }).pipe(Effect.as({ key }))
