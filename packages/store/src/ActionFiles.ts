@@ -59,10 +59,10 @@ export const use = (layout: Layout, key: string): Effect.Effect<Option.Option<Ac
     const file = layout.action(key)
     const action = yield* read(layout, key)
     if (Option.isNone(action)) return Option.none()
-    const stat = yield* Effect.option(attemptSync(file, () => statSync(file)))
+    const stat = yield* attemptSync(file, () => statSync(file, { throwIfNoEntry: false }))
     // It may have been collected in between; that its use could be noted is what counts.
-    if (Option.isNone(stat)) return Option.none()
-    return !isStale(stat.value.mtimeMs) || (yield* touch(file)) ? action : Option.none()
+    if (stat === undefined) return Option.none()
+    return !isStale(stat.mtimeMs) || (yield* touch(file)) ? action : Option.none()
   })
 
 export const put = (layout: Layout, action: Action): Effect.Effect<void, StoreError> =>
