@@ -1,5 +1,6 @@
 /**
- * How long the engine takes over graphs that have nothing to compute: `npx tsx test/bench/graph.ts [repeats]`.
+ * How long the engine takes over graphs that have nothing to compute:
+ * `npx tsx test/bench/graph.ts [repeats] [graph ...]`, all graphs where none is named.
  *
  * The first run of a shape computes everything; after it each figure is the median of repeats in this process, each
  * with a store of its own over the same folder, so that nothing but the disk's cache is warm.
@@ -7,64 +8,11 @@
 import { mkdtempSync, rmSync } from "node:fs"
 import { cpus, tmpdir } from "node:os"
 import { join } from "node:path"
-import {
-  type ArtifactError,
-  document,
-  type Document,
-  gather,
-  int32,
-  pipeline,
-  type Ref,
-  shard,
-  stage,
-  table,
-  utf8
-} from "@tessera/core"
+import { type ArtifactError, type Document, gather, pipeline, type Ref, shard } from "@tessera/core"
 import { plan, run } from "@tessera/engine"
 import { FileStore, type Store } from "@tessera/store"
-import { Effect, Schema, Stream } from "effect"
-
-const Count = document("Count/1", Schema.Int)
-const Items = table("Items/1", { item: utf8, n: int32 })
-const module = import.meta.url
-
-const first = stage("first", {
-  version: "1",
-  module,
-  inputs: {},
-  outputs: { count: Count },
-  params: Schema.Struct({}),
-  run: () => Effect.succeed({ count: 0 })
-})
-const next = stage("next", {
-  version: "1",
-  module,
-  inputs: { count: Count },
-  outputs: { count: Count },
-  params: Schema.Struct({ i: Schema.Int }),
-  run: ({ count }, { i }) => Effect.map(count.value, (value) => ({ count: value + i }))
-})
-const items = stage("items", {
-  version: "1",
-  module,
-  inputs: {},
-  outputs: { items: Items },
-  params: Schema.Struct({ count: Schema.Int }),
-  run: (_, { count }) =>
-    Effect.succeed({
-      items: Stream.range(1, count).pipe(
-        Stream.map((n) => ({ item: `item-${String(n).padStart(4, "0")}`, n }))
-      )
-    })
-})
-const square = stage("square", {
-  version: "1",
-  module,
-  inputs: { items: Items },
-  outputs: { items: Items },
-  params: Schema.Struct({}),
-  run: ({ items }) => Effect.succeed({ items: Stream.map(items.rows, (row) => ({ ...row, n: row.n ** 2 })) })
-})
+import { Effect } from "effect"
+import { first, items, next, square } from "./stages.js"
 
 type Counted = Ref<Document<number>, ArtifactError>
 const indexes = (length: number) => Array.from({ length }, (_, i) => i + 1)
@@ -112,7 +60,9 @@ const repeats = Number(process.argv[2] ?? 5)
 
 type Work = Effect.Effect<unknown, unknown, Store>
 
+const asked = process.argv.slice(3)
 const measure = async (name: string, run: Work | undefined, plan: Work) => {
+  if (asked.length > 0 && !asked.includes(name)) return
   const root = join(folder, name)
   const once = (work: Work) =>
     seconds(() => Effect.runPromise(Effect.provide(work, FileStore.layer({ root }))))
@@ -138,5 +88,5 @@ console.log(
 await measure("chain-1000", run(chain(1000)), plan(chain(1000)))
 await measure("fan-1000", run(fan(1000)), plan(fan(1000)))
 await measure("shards-400", run(shards(400)), plan(shards(400)))
-await measure("chain-10000", undefined, plan(chain(10_000)))
-await measure("mixed-10000", undefined, plan(mixed(10_000)))
+await measure("chain-10000", run(chain(10_000)), plan(chain(10_000)))
+await measure("mixed-10000", run(mixed(10_000)), plan(mixed(10_000)))

@@ -54,4 +54,33 @@ describe("tessera log", () => {
     expect([tags[0], tags.at(-1)]).toEqual(["RunStarted", "RunFinished"])
     expect(tags.filter((tag) => tag === "TaskCommitted")).toHaveLength(7)
   })
+
+  it("follows a run whose process is killed to what it told last, says that it was killed, and ends with 1", async () => {
+    const cwd = folder()
+    let following: ReturnType<typeof tessera> | undefined
+    const killed = await tessera(["run", fixture("slow"), "--concurrency", "1"], {
+      cwd,
+      env: { SLOW_MILLIS: "600000" },
+      onStderr: (text, kill) => {
+        if (following !== undefined || !/> work/.test(text)) return
+        following = tessera(["log", "--follow", "--json"], { cwd })
+        // By then it follows, and three quick shards are done.
+        setTimeout(() => kill("SIGKILL"), 3000)
+      }
+    })
+    expect(killed.signal).toBe("SIGKILL")
+    const { code, stdout } = (await following) ?? { code: undefined, stdout: "" }
+    const told = lines(stdout)
+    expect(code).toBe(1)
+    expect(told.filter(({ _tag }) => _tag === "TaskCommitted")).toHaveLength(4)
+    expect(told.at(-1)).toMatchObject({
+      _tag: "Failure",
+      exit: 1,
+      reason: "CliError/Killed",
+      message: expect.stringMatching(/^run \S+: was killed/)
+    })
+    // Long after the fact too, and by text.
+    const later = await tessera(["log", "last", "--follow"], { cwd })
+    expect([later.code, later.stderr]).toEqual([1, expect.stringContaining("go on from there")])
+  })
 })

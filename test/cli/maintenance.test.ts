@@ -59,6 +59,26 @@ describe("tessera gc", () => {
     expect(files(cwd, "actions")).toEqual([])
   })
 
+  it("takes nothing from a run of another process that is under way", async () => {
+    const cwd = folder()
+    const slow = fixture("slow")
+    let collecting: ReturnType<typeof tessera> | undefined
+    const first = await tessera(["run", slow, "--concurrency", "1"], {
+      cwd,
+      env: { SLOW_MILLIS: "1500" },
+      onStderr: (text) => {
+        if (/> work/.test(text)) {
+          const hard = ["gc", "--keep-runs", "0", "--grace-hours", "0", "--delete", "--json"]
+          collecting ??= tessera(hard, { cwd })
+        }
+      }
+    })
+    expect(first.code).toBe(0)
+    const gone = JSON.parse((await collecting)?.stdout ?? "") as Readonly<Record<string, unknown>>
+    expect([gone["runs"], gone["actions"], gone["blobs"]]).toEqual([[], [], []])
+    expect((await tessera(["run", slow], { cwd })).stdout).toMatch(/0 executed, 7 cached/)
+  })
+
   it("leaves pinned artifacts, which are shown by the name of the pin", async () => {
     const cwd = await twoRuns()
     expect((await tessera(["pin"], { cwd })).stdout).toContain("Nothing is pinned")

@@ -5,7 +5,7 @@ import { demoModelPath, demoPrompts } from "@tessera/demo"
 import { profileItem } from "@tessera/profiler-gradient"
 import { RuntimeCpu } from "@tessera/runtime-cpu"
 import { testStage } from "@tessera/testing"
-import { evaluateRecord } from "@tessera/validator"
+import { evaluateAnswer, evaluateRecord } from "@tessera/validator"
 import { Layer } from "effect"
 import { calibrationItem, candidates, corpusItem } from "./fixtures.js"
 
@@ -26,6 +26,14 @@ testStage(profileItem, {
   inputs: { model, calibration },
   params: { block: 16, sink: 16 },
   each: { calibration: "item" },
+  tolerance,
+  layer
+})
+
+testStage(evaluateAnswer, {
+  inputs: { model, heldOut: calibration, candidates: candidates(0.5) },
+  params: {},
+  each: { heldOut: "item" },
   tolerance,
   layer
 })

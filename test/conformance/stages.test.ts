@@ -1,13 +1,13 @@
 /** The plugins' stages that need no model keep the contract of a stage. */
 import { NodeContext } from "@effect/platform-node"
 import { streamingLlm } from "@tessera/baseline-streaming-llm"
-import { multiNewsCorpus, splitCorpus } from "@tessera/calibration-multinews"
+import { mergeCorpora, multiNewsCorpus, splitCorpus } from "@tessera/calibration-multinews"
 import { emitTriton } from "@tessera/codegen-triton"
 import { demoModelPath } from "@tessera/demo"
 import { optimiseElastic } from "@tessera/optimizer-elastic"
 import { reduceInfluence } from "@tessera/profiler-gradient"
 import { testStage } from "@tessera/testing"
-import { choose, summarise } from "@tessera/validator"
+import { choose, mergeCandidates, summarise } from "@tessera/validator"
 import { candidates, corpusItem, geometry, plan, shape } from "./fixtures.js"
 
 testStage(streamingLlm, {
@@ -18,6 +18,7 @@ testStage(streamingLlm, {
 
 const corpus = ["one", "two", "three", "four"].map((item) => corpusItem(item, 5))
 testStage(splitCorpus, { inputs: { corpus }, params: {}, defaults: { share: 0.25 } })
+testStage(mergeCorpora, { inputs: { first: corpus.slice(0, 2), second: corpus.slice(2) }, params: {} })
 testStage(multiNewsCorpus, {
   inputs: {
     files: {
@@ -100,5 +101,7 @@ testStage(choose, {
   params: {},
   defaults: { criterion: "accuracy" }
 })
+
+testStage(mergeCandidates, { inputs: { first: candidates(0.5), second: candidates(0.25, 0.75) }, params: {} })
 
 testStage(emitTriton, { inputs: { plan: plan(0.25) }, params: {}, layer: NodeContext.layer })

@@ -77,6 +77,22 @@ export const arrowSchema = (table: Table<Fields>): Arrow.Schema =>
     new Map([["tessera.table", table.id]])
   )
 
+/** A record batch of whole columns of `rows` values each, in the order of the schema's fields. */
+export const recordBatch = (
+  schema: Arrow.Schema,
+  columns: ReadonlyArray<Arrow.Data>,
+  rows: number
+): Arrow.RecordBatch =>
+  new Arrow.RecordBatch(
+    schema,
+    Arrow.makeData({
+      type: new Arrow.Struct(schema.fields),
+      length: rows,
+      nullCount: 0,
+      children: [...columns]
+    })
+  )
+
 /** Every concrete Arrow type prints its name and parameters: `Int32`, `List<Int32>`, `FixedSizeList[64]<Float32>`. */
 // oxlint-disable-next-line typescript/no-base-to-string -- only the abstract base lacks a toString
 const typeName = (type: Arrow.DataType): string => String(type)

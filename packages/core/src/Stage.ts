@@ -201,6 +201,27 @@ export interface Stage<In extends Ports, Out extends Ports, P, E, R> extends Any
   }
 }
 
+/** Applies a stage whose types are not known, such as one that a suite was given; what does not fit shows when it runs. */
+export const apply = (
+  stage: AnyStage,
+  inputs: Readonly<Record<string, Ref.Ref.Any>>,
+  params: unknown,
+  { each, name }: Options & { readonly each: boolean }
+): Readonly<Record<string, Ref.Ref.Any>> => {
+  const edges = Object.fromEntries(
+    Object.entries(inputs).map(([port, ref]): [string, Edge] => [port, ref.edge])
+  )
+  const node: Node = { stage, name, inputs: edges, params, each }
+  return Object.fromEntries(
+    Object.entries(stage.spec.outputs).map(([port, type]) => [
+      port,
+      each
+        ? Ref.make({ kind: "shards", of: type, by: "" }, { node, port, view: { _tag: "Shards" } })
+        : Ref.make(type, { node, port, view: { _tag: "Whole" } })
+    ])
+  )
+}
+
 export const stage = <
   const In extends Ports,
   const Out extends Ports,
@@ -221,32 +242,13 @@ export const stage = <
   E | FE | StreamError<S[keyof S]>,
   Exclude<R | FR | StreamContext<S[keyof S]>, Scope.Scope>
 > => {
-  const apply = (
-    each: boolean,
-    inputs: Readonly<Record<string, Ref.Ref.Any>>,
-    params: unknown,
-    options?: Options
-  ) => {
-    const edges = Object.fromEntries(
-      Object.entries(inputs).map(([port, ref]): [string, Edge] => [port, ref.edge])
-    )
-    const node: Node = { stage: built, name: options?.name, inputs: edges, params, each }
-    return Object.fromEntries(
-      Object.entries(spec.outputs).map(([port, type]) => [
-        port,
-        each
-          ? Ref.make({ kind: "shards", of: type, by: "" }, { node, port, view: { _tag: "Shards" } })
-          : Ref.make(type, { node, port, view: { _tag: "Whole" } })
-      ])
-    )
-  }
   // The typed surface is built once here; below it the graph is untyped on purpose.
   const built = Object.assign(
     (inputs: Readonly<Record<string, Ref.Ref.Any>>, params: unknown, options?: Options) =>
-      apply(false, inputs, params, options),
+      apply(built, inputs, params, { ...options, each: false }),
     {
       each: (inputs: Readonly<Record<string, Ref.Ref.Any>>, params: unknown, options?: Options) =>
-        apply(true, inputs, params, options),
+        apply(built, inputs, params, { ...options, each: true }),
       id,
       spec
     }

@@ -15,7 +15,7 @@ export interface Keep {
   readonly age?: Duration.Duration
 }
 
-/** A run that never said that it ended is taken to be under way for so long; longer only while some lease is held. */
+/** What a run that was killed made is kept for so long: the next one goes on from there. */
 const UNFINISHED = Duration.days(7)
 
 export interface Collection extends Garbage {
@@ -33,16 +33,12 @@ export interface Collection extends Garbage {
 
 const started = (at: string): number => Date.parse(at) || 0
 
-/** A run that may be under way: what it wrote may not be named anywhere yet. */
-const mayRun = ({ outcome, startedAt }: Logbook.RunSummary, now: number, leased: boolean): boolean =>
-  outcome === "unfinished" && (leased || now - started(startedAt) <= Duration.toMillis(UNFINISHED))
-
 const keptRuns = (
   all: ReadonlyArray<Logbook.RunSummary>,
   keep: Keep,
   now: number,
   grace: Duration.Duration,
-  leased: boolean
+  underWay: ReadonlySet<string>
 ): ReadonlyArray<Logbook.RunSummary> => {
   const seen = new Map<string, number>()
   return all.filter((run) => {
@@ -52,7 +48,8 @@ const keptRuns = (
     return (
       newer < (keep.runs ?? 0) ||
       age <= Duration.toMillis(Duration.max(grace, keep.age ?? Duration.zero)) ||
-      mayRun(run, now, leased)
+      underWay.has(run.run) ||
+      (run.outcome === "unfinished" && age <= Duration.toMillis(UNFINISHED))
     )
   })
 }
@@ -97,8 +94,7 @@ export const isNeeded = (
 /**
  * Finds what can go: runs that are not kept; executions that no kept run made or used; blobs that nothing left names.
  * Pinned artifacts stay, and so does everything that was written or used within the grace period, in which a run that is
- * under way may have written what it has not published yet. While a lease is held the period begins no later than the
- * first run that has not ended.
+ * under way may have written what it has not published yet: the period begins no later than the first such run.
  */
 export const garbage = (
   keep: Keep,
@@ -107,11 +103,15 @@ export const garbage = (
   Effect.gen(function* () {
     const store = yield* Store
     const now = yield* Clock.currentTimeMillis
-    const leased = (yield* store.maintenance.leased).length > 0
+    const attended = new Set(yield* store.maintenance.underWay)
+    // A key is leased by a run that nobody attends where another version of Tessera works with the same store.
+    const unattended = attended.size === 0 && (yield* store.maintenance.leased).length > 0
     const runs = Chunk.toReadonlyArray(yield* Stream.runCollect(Logbook.runs))
-    const kept = keptRuns(runs, keep, now, grace, leased)
-    const underWay = leased ? runs.filter((run) => mayRun(run, now, leased)) : []
-    const youngest = underWay.reduce(
+    const active = runs.filter(
+      ({ outcome, run }) => outcome === "unfinished" && (unattended || attended.has(run))
+    )
+    const kept = keptRuns(runs, keep, now, grace, new Set(active.map(({ run }) => run)))
+    const youngest = active.reduce(
       (first, { startedAt }) => Math.min(first, started(startedAt)),
       now - Duration.toMillis(grace)
     )

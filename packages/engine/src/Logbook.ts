@@ -83,7 +83,10 @@ export const findRun = (start: string): Effect.Effect<Option.Option<string>, Sto
 export const events = (run: string): Stream.Stream<RunEvent, StoreError, Store> =>
   Stream.unwrap(Effect.map(Store, (store) => known(store.events(run))))
 
-/** What a run has told and will tell, up to its end. A run that was killed never says that it ended. */
+/**
+ * What a run has told and will tell, up to its end: `RunFinished` is the last event. Without one the run was killed, or
+ * its log could not be written.
+ */
 export const follow = (run: string): Stream.Stream<RunEvent, StoreError, Store> =>
   Stream.unwrap(Effect.map(Store, (store) => known(store.follow(run)))).pipe(
     Stream.takeUntil(({ _tag }) => _tag === "RunFinished")

@@ -58,6 +58,12 @@ const levels = ({ byNode, nodes }: Prepared): ReadonlyArray<ReadonlyArray<Prepar
   return all
 }
 
+/** A level in as many parts as are looked up at once: a fiber for each node costs more than its lookup. */
+const strands = <A>(level: ReadonlyArray<A>): ReadonlyArray<ReadonlyArray<A>> =>
+  Array.from({ length: Math.min(level.length, LOOKUPS) }, (_, i) =>
+    level.filter((_, at) => at % LOOKUPS === i)
+  )
+
 const surveyNode = <E>(
   prepared: PreparedNode,
   byNode: ReadonlyMap<Graph.Node, PreparedNode>,
@@ -79,8 +85,9 @@ const surveyNode = <E>(
       else values[port] = value.value
     }
     if (waitsFor.size > 0) return { prepared, waitsFor: [...waitsFor], tasks: [] }
+    const todo = yield* jobs(prepared, values)
     const tasks = yield* Effect.forEach(
-      yield* jobs(prepared, values),
+      todo,
       ({ shard, inputs }) =>
         Effect.gen(function* () {
           const keyed = yield* keys.keyed(prepared, inputs)
@@ -88,7 +95,8 @@ const surveyNode = <E>(
             node.stage.spec.reproducible === "no" ? Option.none<Action>() : yield* store.getAction(keyed.key)
           return { ...(shard === undefined ? {} : { shard }), inputs, keyed, action }
         }),
-      { concurrency: LOOKUPS }
+      // No fiber is forked for a single one.
+      { concurrency: Math.min(todo.length, LOOKUPS) }
     )
     return { prepared, waitsFor: [], tasks }
   })
@@ -123,17 +131,18 @@ export const survey = <T extends Targets, E, R, A>(
           const keys = yield* Keys.make(prepared.nodes, services)
           const outcomes = new Map<Graph.Node, Outcome>()
           const surveyed = new Map<PreparedNode, Surveyed>()
+          const surveyOne = (node: PreparedNode) =>
+            Effect.map(surveyNode(node, prepared.byNode, outcomes, keys), (found) => {
+              const outcome = outcomeOf(found)
+              if (outcome !== undefined) outcomes.set(node.node, outcome)
+              surveyed.set(node, found)
+            })
           for (const level of levels(prepared)) {
-            yield* Effect.forEach(
-              level,
-              (node) =>
-                Effect.map(surveyNode(node, prepared.byNode, outcomes, keys), (found) => {
-                  const outcome = outcomeOf(found)
-                  if (outcome !== undefined) outcomes.set(node.node, outcome)
-                  surveyed.set(node, found)
-                }),
-              { concurrency: LOOKUPS, discard: true }
-            )
+            const all = strands(level)
+            yield* Effect.forEach(all, (strand) => Effect.forEach(strand, surveyOne, { discard: true }), {
+              concurrency: all.length,
+              discard: true
+            })
           }
           const history = yield* History.make(prepared.pipeline, undefined, {
             nodes: prepared.nodes,

@@ -7,6 +7,7 @@ import { Cause, Duration, Effect, Option, Scope, Stream } from "effect"
 import { adopt } from "./Adopt.js"
 import * as Arriving from "./Arriving.js"
 import { at } from "./Commit.js"
+import * as Devices from "./Devices.js"
 import type { RunOptions, RunResult } from "./Engine.js"
 import { RunFailed } from "./Errors.js"
 import { execute, lookUp, type Context } from "./Execute.js"
@@ -125,7 +126,14 @@ const compute = <E>(
     const executor = run.executors.get(node) ?? Executors.inline
     const execution = { prepared, keyed, inputs, at: place, executor }
     const attempt = Effect.scoped(
-      Effect.flatMap(run.slots.take(wanted, priority), (granted) => execute(run, execution, granted))
+      run.slots.take(wanted, priority).pipe(
+        Effect.flatMap((granted) =>
+          Devices.between(granted, run.slots.capacity, (detail) =>
+            Effect.ignore(run.journal.tell({ _tag: "Warning", detail }))
+          )
+        ),
+        Effect.flatMap((granted) => execute(run, execution, granted))
+      )
     )
     const { cached, outputs } = yield* retried(
       node.stage.spec,
@@ -259,6 +267,8 @@ const start = <T extends Targets, E, R>(
     const executors = yield* Executors.choose(prepared.nodes, options)
     const time = yield* RunTime.make
     const journal = yield* Journal.make(time.run, options.onEvent)
+    // Where it cannot be written nothing of the run is, and nobody can follow it.
+    yield* Effect.ignore(Scope.extend((yield* Store).attend(time.run), scope))
     yield* hearWarnings(journal, scope)
     const services = yield* Services.make(pipeline, scope)
     const outcomes = new Map<Graph.Node, Outcome>()

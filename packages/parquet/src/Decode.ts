@@ -1,7 +1,7 @@
 /**
  * Parquet files as tables.
  */
-import { arrowSchema, type Fields, type Table } from "@tessera/core"
+import { arrowSchema, type Fields, recordBatch, type Table } from "@tessera/core"
 import * as Arrow from "apache-arrow"
 import { Chunk, Effect, Schema, Stream } from "effect"
 import { assemble } from "./Assemble.js"
@@ -39,17 +39,6 @@ const readerOf = async (
     return chunks
   }
 }
-
-const recordBatch = (schema: Arrow.Schema, columns: ReadonlyArray<Arrow.Data>, rows: number) =>
-  new Arrow.RecordBatch(
-    schema,
-    Arrow.makeData({
-      type: new Arrow.Struct(schema.fields),
-      length: rows,
-      nullCount: 0,
-      children: [...columns]
-    })
-  )
 
 const emptyBatch = (schema: Arrow.Schema) =>
   recordBatch(

@@ -1,6 +1,7 @@
 /** Tables of every column type: how their Arrow data is made from cells and read back, independently of the codec. */
 import {
   arrowSchema,
+  recordBatch,
   bool,
   type Column,
   type Fields,
@@ -110,12 +111,7 @@ export const arrow = (
     const children = schema.fields.map(({ name, type }) =>
       arrowData(type, content[name]?.slice(from, to) ?? [])
     )
-    batches.push(
-      new Arrow.RecordBatch(
-        schema,
-        Arrow.makeData({ type: new Arrow.Struct(schema.fields), length: to - from, nullCount: 0, children })
-      )
-    )
+    batches.push(recordBatch(schema, children, to - from))
   }
   return new Arrow.Table(schema, batches)
 }

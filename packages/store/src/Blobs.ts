@@ -135,13 +135,12 @@ export const make = (layout: Layout): Blobs => {
       return external.right.path
     })
 
-  const verify = (digest: string): Effect.Effect<void, StoreError> =>
+  /** Of a blob that is in the store's own folder. */
+  const verifyOwn = (digest: string): Effect.Effect<void, StoreError> =>
     Effect.gen(function* () {
-      const path = yield* locate(digest)
+      if (verified.has(digest)) return
       const own = layout.blob(digest)
-      // A file outside was hashed when it was adopted and has not changed since.
-      if (path !== own || verified.has(digest)) return
-      const found = yield* digestFile(path)
+      const found = yield* digestFile(own)
       if (found.digest === digest) {
         verified.add(digest)
         return
@@ -160,6 +159,12 @@ export const make = (layout: Layout): Blobs => {
         detail: `is damaged (its digest is ${found.digest})${moved ? `; it was moved to ${aside}` : ""}`
       })
     })
+
+  const verify = (digest: string): Effect.Effect<void, StoreError> =>
+    Effect.flatMap(locate(digest), (path) =>
+      // A file outside was hashed when it was adopted and has not changed since.
+      path === layout.blob(digest) ? verifyOwn(digest) : Effect.void
+    )
 
   /** Whether it was written. A blob that is there already is not written again, unless it is damaged: then it makes way for the one at hand. */
   const put = (
@@ -204,8 +209,9 @@ export const make = (layout: Layout): Blobs => {
     use: (digest) =>
       Effect.gen(function* () {
         const used = yield* ownFile(digest)
-        if (used !== undefined && isStale(used)) yield* touch(layout.blob(digest))
-        yield* verify(digest)
+        const isThere = used !== undefined && (!isStale(used) || (yield* touch(layout.blob(digest))))
+        // One that was collected in between may be a file outside all the same.
+        yield* isThere ? verifyOwn(digest) : verify(digest)
       }),
     putFile: (path) =>
       Effect.scoped(

@@ -3,7 +3,7 @@
  * came with. apache-arrow alone does not give that.
  */
 import { isUtf8 } from "node:buffer"
-import { ArtifactError, arrowSchema, type Fields, type Table } from "@tessera/core"
+import { ArtifactError, arrowSchema, type Fields, recordBatch, type Table } from "@tessera/core"
 import * as Arrow from "apache-arrow"
 
 /** Rows per record batch of a stored table. */
@@ -135,21 +135,6 @@ const column = (type: Arrow.DataType, vector: Arrow.Vector): Arrow.Data => {
   }
   return built(type, vector)
 }
-
-const recordBatch = (
-  schema: Arrow.Schema,
-  columns: ReadonlyArray<Arrow.Data>,
-  rows: number
-): Arrow.RecordBatch =>
-  new Arrow.RecordBatch(
-    schema,
-    Arrow.makeData({
-      type: new Arrow.Struct(schema.fields),
-      length: rows,
-      nullCount: 0,
-      children: [...columns]
-    })
-  )
 
 /** What of a stored schema does not satisfy the port, in words. */
 export const mismatch = (wanted: Arrow.Schema, found: Arrow.Schema): string | undefined => {

@@ -151,6 +151,10 @@ export const assemble = ({
         }),
         (path) => Effect.promise(() => fs.rm(path, { recursive: true, force: true }))
       ),
+      attend: (run) =>
+        Leases.lease(layout.underWay, run, () => Effect.void).pipe(
+          Effect.zipRight(Effect.addFinalizer(() => log.end))
+        ),
       appendEvent: log.append,
       runs: Effect.zipRight(log.flush, Logs.runs(layout)),
       events: (run) => Stream.unwrap(Effect.as(log.flush, Logs.events(layout, run))),

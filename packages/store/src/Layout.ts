@@ -3,12 +3,15 @@
  */
 import { join } from "node:path"
 import { sha256 } from "@tessera/core"
+import type { Place } from "./Leases.js"
 
 export interface Layout {
   readonly root: string
   readonly blob: (digest: string) => string
   readonly action: (key: string) => string
   readonly lease: (key: string) => string
+  /** Leases of the runs that are under way, by their ids. */
+  readonly underWay: Place
   readonly run: (id: string) => string
   readonly tree: (digest: string) => string
   readonly external: (digest: string) => string
@@ -37,6 +40,11 @@ export const layout = (root: string): Layout => {
     blob: (digest) => sharded("blobs", digest),
     action: (key) => sharded("actions", key, ".json"),
     lease: (key) => join(root, "leases", hex(key)),
+    underWay: {
+      leases: join(root, "underway"),
+      temporary: join(root, "tmp"),
+      lease: (run) => join(root, "underway", run)
+    },
     run: (id) => join(root, "runs", `${id}.jsonl`),
     tree: (digest) => sharded("trees", digest),
     external: (digest) => sharded("external", digest, ".json"),

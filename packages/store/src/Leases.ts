@@ -1,5 +1,5 @@
 /**
- * One writer per key: a folder `leases/<key>` that holds one empty file, named after its holder, which the holder
+ * One holder per name, such as one writer per key: a folder `leases/<key>` that holds one empty file, named after its holder, which the holder
  * touches to show that it lives.
  *
  * Each step is one rename or removal of a name that no other holder ever has, so the file system decides every race, on
@@ -20,7 +20,6 @@ import { join } from "node:path"
 import { Clock, Duration, Effect, Schedule, type Scope } from "effect"
 import type { StoreError } from "./Errors.js"
 import { attempt, errorCode, makeFolder } from "./Files.js"
-import type { Layout } from "./Layout.js"
 import { fate, pidOf, uniqueName } from "./Owner.js"
 
 /** How often a holder shows that it lives, and how long a silent one that cannot be looked up is believed. */
@@ -29,6 +28,13 @@ export const EXPIRY = Duration.seconds(60)
 
 /** A waiter that did not look for longer than this does not know what the holder did meanwhile. */
 const LOOKED_AWAY = Duration.seconds(2)
+
+/** Where leases are kept: a folder for each name, and a folder on the same disk for what is not there yet. */
+export interface Place {
+  readonly leases: string
+  readonly temporary: string
+  readonly lease: (name: string) => string
+}
 
 const isHolder = (name: string): boolean => pidOf(name) !== undefined
 
@@ -59,7 +65,7 @@ const look = async (
   return stat === undefined ? undefined : { holder, state: `${holder} ${stat.mtimeNs} ${stat.ctimeNs}` }
 }
 
-const takeFree = async (layout: Layout, path: string, mine: string): Promise<boolean> => {
+const takeFree = async (layout: Place, path: string, mine: string): Promise<boolean> => {
   const folder = join(layout.temporary, mine)
   await makeFolder(folder)
   await fs.writeFile(join(folder, mine), "")
@@ -97,77 +103,109 @@ export interface Times {
   readonly expiry: Duration.Duration
 }
 
+/** Judges a holder each time it is looked at. */
+type Judge = (holder: string, state: string, now: number) => boolean
+
+/** Whether nobody is behind a lease any more, as far as one can tell who has watched it since this was made. */
+const judge = (expiry: Duration.Duration): Judge => {
+  let seen = { state: "", at: 0, silent: 0 }
+  return (holder, state, now) => {
+    const same = seen.state === state
+    const silent = same ? seen.silent + Math.min(now - seen.at, Duration.toMillis(LOOKED_AWAY)) : 0
+    seen = { state, at: now, silent }
+    const found = fate(holder)
+    // One that is surely there is believed however long it is silent: a stage may keep its process too busy to tell.
+    return found === "dead" || (found !== "alive" && silent >= Duration.toMillis(expiry))
+  }
+}
+
+/** By a monotonic clock. */
+const monotonic = Effect.map(Clock.currentTimeNanos, (nanos) => Number(nanos / 1_000_000n))
+
 /**
- * Waits for the lease of a key and keeps it until the scope closes.
+ * Tells, each time it is asked, whether somebody holds a lease. Of a holder elsewhere it takes the asker `expiry` of
+ * asking at least every two seconds to find out that it is gone.
+ */
+export const watch = (
+  layout: Place,
+  name: string,
+  expiry: Duration.Duration = EXPIRY
+): Effect.Effect<boolean, StoreError> => {
+  const path = layout.lease(name)
+  const isAbandoned = judge(expiry)
+  return Effect.flatMap(monotonic, (now) =>
+    Effect.map(
+      attempt(path, () => look(path)),
+      (found) => found !== undefined && !isAbandoned(found.holder, found.state, now)
+    )
+  )
+}
+
+/**
+ * Takes a lease, if it is free or its holder is gone, and keeps it until the scope closes. Whether it did: made once, it
+ * is asked again and again, and so finds out that a holder elsewhere fell silent.
  *
  * @param warn hears of leases taken over and lost
  */
-export const lease = (
-  layout: Layout,
+export const claim = (
+  layout: Place,
   key: string,
   warn: (detail: string) => Effect.Effect<void>,
   { heartbeat, expiry }: Times = { heartbeat: HEARTBEAT, expiry: EXPIRY }
-): Effect.Effect<{ readonly key: string }, StoreError, Scope.Scope> =>
-  Effect.gen(function* () {
-    const path = layout.lease(key)
-    const mine = `${uniqueName()}~${hostname()
-      .replace(/[^\w.-]/g, "_")
-      .slice(0, 64)}`
-    const long = Duration.format(expiry)
-    let seen = { state: "", at: 0, silent: 0 }
+): Effect.Effect<boolean, StoreError, Scope.Scope> => {
+  const path = layout.lease(key)
+  const mine = `${uniqueName()}~${hostname()
+    .replace(/[^\w.-]/g, "_")
+    .slice(0, 64)}`
+  const long = Duration.format(expiry)
+  const isAbandoned = judge(expiry)
 
-    const isAbandoned = (holder: string, state: string, now: number): boolean => {
-      const same = seen.state === state
-      const silent = same ? seen.silent + Math.min(now - seen.at, Duration.toMillis(LOOKED_AWAY)) : 0
-      seen = { state, at: now, silent }
-      const found = fate(holder)
-      // One that is surely there is believed however long it is silent: a stage may keep its process too busy to tell.
-      return found === "dead" || (found !== "alive" && silent >= Duration.toMillis(expiry))
+  const tryTake = (now: number): Effect.Effect<boolean, StoreError> =>
+    Effect.gen(function* () {
+      const found = yield* attempt(path, () => look(path))
+      if (found === undefined) return yield* attempt(path, () => takeFree(layout, path, mine))
+      const { holder, state } = found
+      if (!isAbandoned(holder, state, now)) return false
+      const taken = yield* attempt(path, () => takeOver(path, holder, mine))
+      const why = fate(holder) === "dead" ? "died" : `gave no sign of life for ${long}`
+      if (taken) yield* warn(`took over the lease of ${key} from ${words(holder)}, which ${why}`)
+      return taken
+    })
+  const beat = attempt(path, async () => {
+    const now = new Date()
+    await fs.utimes(join(path, mine), now, now)
+  })
+  const lost = Effect.flatMap(
+    Effect.promise(() => look(path).catch(() => undefined)),
+    (now) => {
+      const to = now === undefined ? "" : ` to ${words(now.holder)}`
+      return warn(
+        `lost the lease of ${key}${to}, having stood still for more than ${long}; ` +
+          "both compute it, to results of which either may be kept"
+      )
     }
+  )
+  const keep = beat.pipe(
+    // Whatever else fails may pass.
+    Effect.catchIf(
+      ({ reason }) => reason !== "NotFound",
+      () => Effect.void
+    ),
+    Effect.repeat(Schedule.spaced(heartbeat)),
+    Effect.catchAll(() => lost),
+    Effect.forkScoped
+  )
+  return Effect.acquireRelease(Effect.flatMap(monotonic, tryTake), (taken) =>
+    taken ? Effect.promise(() => release(path, mine)) : Effect.void
+  ).pipe(Effect.tap((taken) => (taken ? keep : Effect.void)))
+}
 
-    const tryTake = (now: number): Effect.Effect<boolean, StoreError> =>
-      Effect.gen(function* () {
-        const found = yield* attempt(path, () => look(path))
-        if (found === undefined) return yield* attempt(path, () => takeFree(layout, path, mine))
-        const { holder, state } = found
-        if (!isAbandoned(holder, state, now)) return false
-        const taken = yield* attempt(path, () => takeOver(path, holder, mine))
-        const why = fate(holder) === "dead" ? "died" : `gave no sign of life for ${long}`
-        if (taken) yield* warn(`took over the lease of ${key} from ${words(holder)}, which ${why}`)
-        return taken
-      })
-    const take = Effect.acquireRelease(
-      // A monotonic clock.
-      Effect.flatMap(Clock.currentTimeNanos, (nanos) => tryTake(Number(nanos / 1_000_000n))),
-      (taken) => (taken ? Effect.promise(() => release(path, mine)) : Effect.void)
-    )
+/** Waits for a lease and keeps it until the scope closes. */
+export const lease = (
+  ...[layout, key, warn, times]: Parameters<typeof claim>
+): Effect.Effect<{ readonly key: string }, StoreError, Scope.Scope> =>
+  Effect.suspend(() => {
     // Short waits first: most leases are held for the time of one small step.
     const waits = Schedule.exponential("5 millis", 1.5).pipe(Schedule.union(Schedule.spaced("1 second")))
-    yield* Effect.repeat(take, { schedule: waits, until: (taken) => taken })
-
-    const beat = attempt(path, async () => {
-      const now = new Date()
-      await fs.utimes(join(path, mine), now, now)
-    })
-    const lost = Effect.flatMap(
-      Effect.promise(() => look(path).catch(() => undefined)),
-      (now) => {
-        const to = now === undefined ? "" : ` to ${words(now.holder)}`
-        return warn(
-          `lost the lease of ${key}${to}, having stood still for more than ${long}; ` +
-            "both compute it, to results of which either may be kept"
-        )
-      }
-    )
-    yield* beat.pipe(
-      // Whatever else fails may pass.
-      Effect.catchIf(
-        ({ reason }) => reason !== "NotFound",
-        () => Effect.void
-      ),
-      Effect.repeat(Schedule.spaced(heartbeat)),
-      Effect.catchAll(() => lost),
-      Effect.forkScoped
-    )
-    return { key }
-  })
+    return Effect.repeat(claim(layout, key, warn, times), { schedule: waits, until: (taken) => taken })
+  }).pipe(Effect.as({ key }))

@@ -2,10 +2,11 @@
  * Logs of runs: one JSON line per event, appended.
  */
 import * as fs from "node:fs/promises"
-import { Chunk, Duration, Effect, Schedule, type Scope, Stream } from "effect"
+import { Chunk, Duration, Effect, Option, Schedule, type Scope, Stream } from "effect"
 import type { StoreError } from "./Errors.js"
 import { attempt, errorCode, makeFolder } from "./Files.js"
 import type { Layout } from "./Layout.js"
+import * as Leases from "./Leases.js"
 
 /** How long an event may wait to be written together with others. A killed process loses this much of its log. */
 const FLUSH = Duration.millis(50)
@@ -14,6 +15,8 @@ export interface Writer {
   readonly append: (run: string, event: unknown) => Effect.Effect<void, StoreError>
   /** Waits until all that was appended is written. */
   readonly flush: Effect.Effect<void, StoreError>
+  /** The same where nobody appends any more who could be told that it failed. */
+  readonly end: Effect.Effect<void>
 }
 
 const write = (layout: Layout, run: string, text: string): Effect.Effect<void, StoreError> =>
@@ -65,13 +68,14 @@ export const writer = (
       one.withPermits(1),
       Effect.uninterruptible
     )
-    // Nobody appends any more who could be told otherwise.
-    yield* Effect.addFinalizer(() =>
-      Effect.catchAll(flush, (error) => Effect.logWarning(`the log of a run lacks its end: ${error.message}`))
+    const end = Effect.catchAll(flush, (error) =>
+      Effect.logWarning(`the log of a run lacks its end: ${error.message}`)
     )
+    yield* Effect.addFinalizer(() => end)
     yield* Effect.ignore(flush).pipe(Effect.repeat(Schedule.spaced(FLUSH)), Effect.forkScoped)
     return {
       flush,
+      end,
       append: (run, event) =>
         Effect.suspend(() => {
           if (failure !== undefined) return failure
@@ -120,7 +124,7 @@ export const events = (layout: Layout, run: string): Stream.Stream<unknown, Stor
 /** How long a follower waits before it looks again. */
 const LOOK = Duration.millis(200)
 
-/** The events of a run, and then those that are still to come; it never ends by itself. */
+/** The events of a run, and then those that are still to come, to the end of who tells them. */
 export const follow = (layout: Layout, run: string): Stream.Stream<unknown, StoreError> =>
   Stream.suspend(() => {
     let offset = 0
@@ -138,5 +142,12 @@ export const follow = (layout: Layout, run: string): Stream.Stream<unknown, Stor
         await file.close()
       }
     })
-    return lines(Stream.repeatEffectWithSchedule(more, Schedule.spaced(LOOK)))
+    const isUnderWay = Leases.watch(layout.underWay, run)
+    // Who is gone has written all that it ever will.
+    const look = (pause: Duration.Duration) =>
+      Effect.sleep(pause).pipe(
+        Effect.zipRight(Effect.all([isUnderWay, more])),
+        Effect.map(([goesOn, text]) => [text, goesOn ? Option.some(LOOK) : Option.none()] as const)
+      )
+    return lines(Stream.paginateEffect(Duration.zero, look))
   })

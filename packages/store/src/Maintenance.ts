@@ -11,6 +11,7 @@ import type { Blobs } from "./Blobs.js"
 import { StoreError } from "./Errors.js"
 import { attempt, errorCode, writeAtomically } from "./Files.js"
 import type { Layout } from "./Layout.js"
+import { fate } from "./Owner.js"
 import { removeGarbage } from "./Removal.js"
 import * as Results from "./Results.js"
 import { stage, type Staged } from "./Staging.js"
@@ -59,6 +60,8 @@ export interface Maintenance {
   readonly place: (staged: Staged) => Effect.Effect<boolean, StoreError>
   /** Keys that somebody is computing. */
   readonly leased: Effect.Effect<ReadonlyArray<string>, StoreError>
+  /** Ids of runs that somebody attends. */
+  readonly underWay: Effect.Effect<ReadonlyArray<string>, StoreError>
   readonly treeFiles: (digest: string) => Effect.Effect<TreeManifest["files"], StoreError>
   /** Reads a blob again: fails where it is missing or damaged; a damaged one is moved aside. */
   readonly verify: (digest: string) => Effect.Effect<void, StoreError>
@@ -95,15 +98,22 @@ const missing = (cause: unknown): undefined => {
 /** A lease of which nobody was heard for so long is nobody's. Long: a computer may have slept, and clocks differ. */
 const SILENT = Duration.hours(1)
 
-/** Whether a lease, or what is in it, was touched lately. */
+/** Whether a lease, or what is in it, was touched lately, and by no process that surely died. */
 const isLive = (path: string): Effect.Effect<boolean, StoreError> =>
   attempt(path, async () => {
     const inside = await fs.readdir(path).catch(() => [])
+    if (inside.length > 0 && inside.every((name) => fate(name) === "dead")) return false
     const stats = await Promise.all(
       [path, ...inside.map((name) => join(path, name))].map((file) => fs.stat(file).catch(missing))
     )
     return stats.some((stat) => stat !== undefined && Date.now() - stat.mtimeMs < Duration.toMillis(SILENT))
   })
+
+/** Names of the leases in a folder that are held. */
+const liveIn = (leases: string): Effect.Effect<ReadonlyArray<string>, StoreError> =>
+  Effect.flatMap(names(leases), (found) =>
+    Effect.filter(found, (name) => isLive(join(leases, name)), { concurrency: 16 })
+  )
 
 const modified = (path: string): Effect.Effect<Stats | undefined, StoreError> =>
   attempt(path, () => fs.stat(path).catch(missing))
@@ -136,16 +146,10 @@ export const make = (layout: Layout, blobs: Blobs): Maintenance => ({
       (all) => all.flat()
     )
   ),
-  leased: Effect.flatMap(names(layout.leases), (found) =>
-    Effect.map(
-      Effect.filter(
-        found.filter((name) => /^[0-9a-f]{64}$/.test(name)),
-        (name) => isLive(join(layout.leases, name)),
-        { concurrency: 16 }
-      ),
-      (live) => live.map((name) => `sha256:${name}`)
-    )
+  leased: Effect.map(liveIn(layout.leases), (live) =>
+    live.filter((name) => /^[0-9a-f]{64}$/.test(name)).map((name) => `sha256:${name}`)
   ),
+  underWay: liveIn(layout.underWay.leases),
   check: Results.make(layout, blobs).check,
   stage: (content) => stage(layout.temporary, content),
   place: blobs.place,

@@ -76,13 +76,21 @@ export class Store extends Context.Tag("@tessera/store/Store")<
     /** An empty folder on the store's disk, removed with the scope. */
     readonly scratch: Effect.Effect<string, StoreError, Scope.Scope>
 
+    /**
+     * Shows that this process is busy with a run, until the scope closes and all of the run's log is written. Whoever
+     * looks finds out when the process dies.
+     */
+    readonly attend: (run: string) => Effect.Effect<void, StoreError, Scope.Scope>
     /** Appends one JSON line to the log of a run. */
     readonly appendEvent: (run: string, event: unknown) => Effect.Effect<void, StoreError>
     /** Ids of runs, newest first. */
     readonly runs: Effect.Effect<ReadonlyArray<string>, StoreError>
     /** The events of a run, in order; a torn last line is left out. */
     readonly events: (run: string) => Stream.Stream<unknown, StoreError>
-    /** The events of a run, and then those that are still to come, whoever appends them; it never ends by itself. */
+    /**
+     * The events of a run, and then those that are still to come, whoever appends them, until nobody attends the run any
+     * more. A process of another machine that died is noticed after a minute.
+     */
     readonly follow: (run: string) => Stream.Stream<unknown, StoreError>
     /**
      * What a person should know that is no failure: a lease taken over, a remote that cannot be reached. Heard from when

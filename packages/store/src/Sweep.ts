@@ -5,6 +5,7 @@ import * as fs from "node:fs/promises"
 import { join } from "node:path"
 import { Duration, Effect } from "effect"
 import type { Layout } from "./Layout.js"
+import type { Place } from "./Leases.js"
 import { fate, uniqueName } from "./Owner.js"
 
 /** What a process left that cannot be looked up (of another machine) stays for so long after its last change. */
@@ -57,15 +58,22 @@ const sweepTemporary = async (layout: Layout): Promise<void> => {
   }
 }
 
-const sweepLeases = async (layout: Layout): Promise<void> => {
-  for (const key of await names(layout.leases)) {
-    const folder = join(layout.leases, key)
+/** @param isDone whether nobody will take over the lease of a name */
+const sweepLeases = async (
+  layout: Layout,
+  { leases }: Place,
+  isDone: (name: string) => Promise<boolean>
+): Promise<void> => {
+  for (const name of await names(leases)) {
+    const folder = join(leases, name)
     for (const holder of await names(folder)) {
-      if (fate(holder) !== "dead") continue
+      const found = fate(holder)
+      if (found === "alive" || found === "stopped") continue
       const file = join(folder, holder)
       const { mtimeMs } = await fs.stat(file)
-      const isOld = (await clockOf(layout.temporary)) - mtimeMs > Duration.toMillis(LEASES)
-      if (isOld || (await isThere(layout.action(key)))) await fs.rm(file, { force: true })
+      const silent = (await clockOf(layout.temporary)) - mtimeMs
+      const isOld = silent > Duration.toMillis(found === "dead" ? LEASES : UNKNOWN)
+      if (isOld || (found === "dead" && (await isDone(name)))) await fs.rm(file, { force: true })
     }
     // Files are leases of an earlier version.
     await fs.rm(folder).catch(() => undefined)
@@ -78,5 +86,6 @@ const sweepLeases = async (layout: Layout): Promise<void> => {
 export const sweep = (layout: Layout): Effect.Effect<void> =>
   Effect.promise(async () => {
     await sweepTemporary(layout).catch(() => undefined)
-    await sweepLeases(layout).catch(() => undefined)
+    await sweepLeases(layout, layout, (key) => isThere(layout.action(key))).catch(() => undefined)
+    await sweepLeases(layout, layout.underWay, async () => true).catch(() => undefined)
   })

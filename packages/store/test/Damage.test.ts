@@ -13,10 +13,10 @@ import {
   filesIn,
   flip,
   Folder,
-  folder,
   keyOf,
   look,
   rewrite,
+  storeAndSource,
   type StoreService,
   Words,
   words
@@ -24,12 +24,7 @@ import {
 
 let root = ""
 let source = ""
-beforeEach(() => {
-  root = join(folder(), "s")
-  source = folder()
-  fs.writeFileSync(join(source, "a.txt"), "a")
-  fs.writeFileSync(join(source, "run.sh"), "#!/bin/sh\n", { mode: 0o755 })
-})
+beforeEach(() => void ({ root, source } = storeAndSource()))
 const use = <A, E>(f: (store: StoreService) => Effect.Effect<A, E>) => at(root)(f)
 
 const commit = () =>

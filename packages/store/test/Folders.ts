@@ -21,6 +21,14 @@ export const folder = (): string => {
   return made
 }
 
+/** Where a store may be, and a folder of files to put into it, gone after the test. */
+export const storeAndSource = () => {
+  const source = folder()
+  fs.writeFileSync(join(source, "a.txt"), "a")
+  fs.writeFileSync(join(source, "run.sh"), "#!/bin/sh\n", { mode: 0o755 })
+  return { root: join(folder(), "s"), source }
+}
+
 /** A small file system of its own in memory, or undefined where this user may not mount one. */
 export const mount = (size: string): string | undefined => {
   const at = folder()

@@ -4,11 +4,11 @@ import { syncBuiltinESMExports } from "node:module"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { document, key as keyOf, type Manifest } from "@tessera/core"
-import { Duration, Effect, Schema } from "effect"
+import { Duration, Effect, Fiber, Schema } from "effect"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
 import { FileStore, Store } from "../src/index.js"
 import { layout as layoutAt } from "../src/Layout.js"
-import { lease } from "../src/Leases.js"
+import { lease, watch } from "../src/Leases.js"
 import { uniqueName } from "../src/Owner.js"
 
 const KEY = `sha256:${"cd".repeat(32)}`
@@ -123,6 +123,31 @@ describe("a lease", () => {
       expect(told).toEqual([expect.stringMatching(/gave no sign of life for 400ms$/)])
     }
   )
+
+  it("is watched without being taken: one of a dead process, or of another machine when it stays silent, is nobody's", async () => {
+    const watching = () => watch(layoutAt(root), KEY, times.expiry)
+    expect(await Effect.runPromise(watching())).toBe(false)
+    const mine = Effect.scoped(Effect.zipRight(take, watching()))
+    expect(await Effect.runPromise(mine)).toBe(true)
+
+    const file = ofAnother()
+    const elsewhere = watching()
+    const look = Effect.delay(elsewhere, 20)
+    const silence = Effect.gen(function* () {
+      expect(yield* elsewhere).toBe(true)
+      const beats = yield* nowAndThen(Effect.sync(() => fs.utimesSync(file, new Date(), new Date())))
+      yield* Effect.repeat(look, { while: (held) => held, times: 60 })
+      expect(yield* elsewhere).toBe(true)
+      yield* Fiber.interrupt(beats)
+      yield* Effect.repeat(look, { until: (held) => !held })
+    })
+    await Effect.runPromise(Effect.scoped(silence))
+    expect(holders()).toEqual([file.split("/").at(-1)])
+    fs.rmSync(file)
+    if (process.platform !== "linux") return
+    ofDead()
+    expect(await Effect.runPromise(watching())).toBe(false)
+  })
 
   it("that was lost is told to who held it, and its end leaves the new one alone", async () => {
     await Effect.runPromise(
@@ -259,4 +284,20 @@ describe("opening a store", () => {
       expect(fs.readdirSync(join(root, "leases"))).toEqual([])
     }
   )
+
+  it.runIf(process.platform === "linux")("removes what shows that a killed run is under way", async () => {
+    const { underWay } = layoutAt(root)
+    const [dead, live] = ["01A0000000000000000000000A", "01B0000000000000000000000B"]
+    const place = (run: string, name: string) => {
+      fs.mkdirSync(underWay.lease(run), { recursive: true })
+      fs.writeFileSync(join(underWay.lease(run), `${name}~here`), "")
+    }
+    place(
+      dead,
+      changed(([pid = "", , ...rest]) => [pid, "1", ...rest])
+    )
+    place(live, uniqueName())
+    await open()
+    expect(fs.readdirSync(underWay.leases)).toEqual([live])
+  })
 })

@@ -12,9 +12,9 @@ import {
   blobFile,
   filesIn,
   Folder,
-  folder,
   keyOf,
   look,
+  storeAndSource,
   type StoreService,
   Words,
   words
@@ -22,11 +22,7 @@ import {
 
 let root = ""
 let source = ""
-beforeEach(() => {
-  root = join(folder(), "s")
-  source = folder()
-  fs.writeFileSync(join(source, "a.txt"), "a")
-})
+beforeEach(() => void ({ root, source } = storeAndSource()))
 const use = <A, E>(f: (store: StoreService) => Effect.Effect<A, E>) => at(root)(f)
 
 const commit = (store: StoreService, stage = "s") =>
@@ -118,7 +114,7 @@ it("whoever finds a result while it is removed finds it whole afterwards, or not
 it("folders made of a tree go with it", async () => {
   const { files } = await use((store) => commit(store))
   await use((store) => Effect.scoped(store.open(Folder, files)))
-  expect(filesIn(join(root, "trees")).length).toBe(1)
+  expect(filesIn(join(root, "trees")).length).toBe(2)
   await use((store) => Effect.flatMap(all(store), (judged) => store.maintenance.remove(judged)))
   expect([...everyFile(), ...filesIn(join(root, "trees")), ...filesIn(join(root, "tmp"))]).toEqual([])
 })

@@ -7,6 +7,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import {
   arrowSchema,
+  recordBatch,
   bool,
   type Fields,
   float32,
@@ -87,13 +88,7 @@ const whole = (type: Table<Fields>, rows: ReadonlyArray<AnyRow>): string => {
       for (const row of part) builder.append(row[name])
       return builder.finish().flush()
     })
-    const data = Arrow.makeData({
-      type: new Arrow.Struct(schema.fields),
-      length: part.length,
-      nullCount: 0,
-      children
-    })
-    writer.write(new Arrow.RecordBatch(schema, data))
+    writer.write(recordBatch(schema, children, part.length))
   }
   writer.finish()
   return sha256(writer.toUint8Array(true))

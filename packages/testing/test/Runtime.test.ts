@@ -3,7 +3,7 @@ import { NodeContext } from "@effect/platform-node"
 import { demoModelPath } from "@tessera/demo"
 import { type LoadedModel, ModelRuntime } from "@tessera/runtime"
 import { RuntimeCpu } from "@tessera/runtime-cpu"
-import { Effect, Layer, Stream } from "effect"
+import { Effect, Exit, Layer, Stream } from "effect"
 import { expect, it } from "vitest"
 import { runtimeChecks } from "../src/index.js"
 import { violations } from "./Outcomes.js"
@@ -11,7 +11,8 @@ import { violations } from "./Outcomes.js"
 const good = RuntimeCpu.layer({ threads: 1 }).pipe(Layer.provide(NodeContext.layer))
 const checks = runtimeChecks({
   model: demoModelPath,
-  tokens: Array.from({ length: 24 }, (_, i) => 3 + ((i * 7919) % 2500))
+  tokens: Array.from({ length: 24 }, (_, i) => 3 + ((i * 7919) % 2500)),
+  patience: "1 second"
 })
 
 const worse = (change: (good: LoadedModel) => Partial<LoadedModel>) =>
@@ -69,6 +70,42 @@ it.each<readonly [string, RegExp, (good: LoadedModel) => Partial<LoadedModel>]>(
           layers: result.layers.map((sums) => sums.map((sum) => sum / request.block ** 2))
         }))
     })
+  ],
+  [
+    "gives influences the other sign",
+    /dropping one entry/,
+    (model) => ({
+      influence: (request) =>
+        Effect.map(model.influence(request), (result) => ({
+          ...result,
+          layers: result.layers.map((sums) => sums.map((sum) => (request.sum === "abs" ? sum : -sum)))
+        }))
+    })
+  ],
+  [
+    "ends what it does before it heeds an interruption",
+    /interrupted/,
+    (model) => ({
+      influence: (request) =>
+        Effect.uninterruptible(Effect.zipLeft(model.influence(request), Effect.sleep("1500 millis")))
+    })
+  ],
+  [
+    "answers otherwise after an interruption",
+    /interrupted/,
+    (model) => {
+      let interruptions = 0
+      return {
+        generate: (requests) =>
+          Stream.ensuringWith(model.generate(requests), (exit) =>
+            Effect.sync(() => void (interruptions += Exit.isInterrupted(exit) ? 1 : 0))
+          ),
+        score: (request) =>
+          Effect.map(model.score(request), (scores) =>
+            scores.map((score) => ({ ...score, loss: score.loss.map((loss) => loss + interruptions) }))
+          )
+      }
+    }
   ],
   [
     "dies of a wrong request",

@@ -151,6 +151,16 @@ it.each<readonly [string, RegExp, (good: Service) => Partial<Service>]>([
   ],
   ["lets followers hear the past only", /follower/, (good) => ({ follow: (run) => good.events(run) })],
   [
+    "lets followers wait for ever",
+    /follower/,
+    (good) => ({ follow: (run) => Stream.concat(good.follow(run), Stream.never) })
+  ],
+  [
+    "lets go of a run before its log is written",
+    /follower/,
+    (good) => ({ attend: (run) => Effect.scoped(good.attend(run)) })
+  ],
+  [
     "adopts by name instead of content",
     /adopted folder/,
     (good) => ({

@@ -9,7 +9,7 @@ import { CodegenError } from "./Errors.js"
 import { golden } from "./Golden.js"
 import { PackageName, packageNameOf } from "./PackageName.js"
 import { readme } from "./Readme.js"
-import { templateName, templates, templatesDigest } from "./Templates.js"
+import { templateFolder, templateName, templates } from "./Templates.js"
 
 export const EmitTritonParams = Schema.Struct({
   /** Import name of the package. Default: `tessera_` and the plan's name. */
@@ -64,14 +64,12 @@ export const emitFiles = Effect.fn("emitFiles")(function* (plan: Plan, params: E
 export const emitTriton = stage("codegen-triton", {
   version: "1",
   module: import.meta.url,
+  assets: [templateFolder],
   description: "Emits a Python package of Triton kernels specialised to the plan",
   inputs: { plan: PlanDocument },
   outputs: { kernels: KernelPackage },
   params: EmitTritonParams,
   reproducible: "bitwise",
-  fingerprint: Effect.map(templatesDigest, (templates) => ({
-    facts: { "codegen-triton.templates": templates }
-  })),
   run: ({ plan }, params) =>
     plan.value.pipe(
       Effect.flatMap((plan) => emitFiles(plan, params)),

@@ -3,14 +3,13 @@
  */
 import { fileURLToPath } from "node:url"
 import * as FileSystem from "@effect/platform/FileSystem"
-import { sha256 } from "@tessera/core"
 import { Effect } from "effect"
 import { CodegenError } from "./Errors.js"
 
 /** The import name that the templates carry; replaced by the emitted package's. */
 export const templateName = "tessera_kernels"
 
-/** Every file that is emitted as it stands but for the name; caches and drafts in the folder are not. */
+/** Every file that is emitted as it stands but for the name; what tools leave beside them is not. */
 export const templateFiles: ReadonlyArray<string> = [
   "LICENSE",
   "bench/bench.py",
@@ -29,7 +28,8 @@ export const templateFiles: ReadonlyArray<string> = [
   "tests/test_spans.py"
 ]
 
-const folder = fileURLToPath(new URL("../python/template/", import.meta.url))
+/** All of it decides what is emitted. */
+export const templateFolder = new URL("../python/template/", import.meta.url)
 
 /** The templates by file name, in the order of `templateFiles`. */
 export const templates: Effect.Effect<
@@ -40,7 +40,7 @@ export const templates: Effect.Effect<
   Effect.forEach(
     templateFiles,
     (file) =>
-      fs.readFileString(`${folder}${file}`).pipe(
+      fs.readFileString(`${fileURLToPath(templateFolder)}${file}`).pipe(
         Effect.map((text) => [file, text] as const),
         Effect.mapError(
           (cause) =>
@@ -54,9 +54,4 @@ export const templates: Effect.Effect<
       ),
     { concurrency: 8 }
   )
-)
-
-/** Digest of all templates: part of the stage's key. */
-export const templatesDigest = Effect.map(templates, (files) =>
-  sha256(files.map(([file, text]) => `${file}\0${sha256(text)}\n`).join(""))
 )

@@ -1,30 +1,19 @@
-import { readFile } from "node:fs/promises"
+import { readdir, readFile } from "node:fs/promises"
+import { join, relative } from "node:path"
+import { fileURLToPath } from "node:url"
 import { FileSystem } from "@effect/platform"
 import { NodeFileSystem } from "@effect/platform-node"
 import { Plan } from "@tessera/attention"
 import { Effect, Layer, Schema } from "effect"
 import { describe, expect, it } from "vitest"
 import { emitFiles, emitTriton, EmitTritonParams, packageNameOf } from "../src/index.js"
+import { templateFiles, templateFolder } from "../src/Templates.js"
 import { odd, small } from "./plans.js"
 
 const params = Schema.decodeSync(EmitTritonParams)({})
 
 const emit = (plan: Plan, options = params) =>
   Effect.runPromise(emitFiles(plan, options).pipe(Effect.provide(NodeFileSystem.layer)))
-
-const digest = (layer: Layer.Layer<FileSystem.FileSystem>) =>
-  Effect.runPromise(
-    (
-      emitTriton.spec.fingerprint as Effect.Effect<
-        { readonly facts: unknown },
-        unknown,
-        FileSystem.FileSystem
-      >
-    ).pipe(
-      Effect.map(({ facts }) => facts),
-      Effect.provide(layer)
-    )
-  )
 
 /** The real file system, with reads changed. */
 const reading = (change: (fs: FileSystem.FileSystem) => FileSystem.FileSystem["readFileString"]) =>
@@ -122,17 +111,14 @@ describe("emitFiles", () => {
   })
 })
 
-describe("the stage's fingerprint", () => {
-  it("changes with any template", async () => {
-    const facts = await digest(NodeFileSystem.layer)
-    expect(facts).toEqual({ "codegen-triton.templates": expect.stringMatching(/^sha256:[0-9a-f]{64}$/) })
-    const edited = reading(
-      (fs) => (path, encoding) =>
-        Effect.map(fs.readFileString(path, encoding), (text) =>
-          path.endsWith("decode.py") ? `${text}# edited\n` : text
-        )
-    )
-    expect(await digest(edited)).not.toEqual(facts)
+describe("the template folder", () => {
+  it("is part of the stage's code and holds what is emitted, and constants that stand in for a plan's", async () => {
+    expect(emitTriton.spec.assets).toEqual([templateFolder])
+    const found = await readdir(templateFolder, { recursive: true, withFileTypes: true })
+    const files = found
+      .filter((entry) => entry.isFile() && !/__pycache__|_cache/.test(entry.parentPath))
+      .map((entry) => relative(fileURLToPath(templateFolder), join(entry.parentPath, entry.name)))
+    expect(files.toSorted()).toEqual([...templateFiles, "src/tessera_kernels/constants.py"].toSorted())
   })
 })
 

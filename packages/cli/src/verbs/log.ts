@@ -2,7 +2,8 @@
  * `tessera log`: the runs of a store, or what one of them told.
  */
 import { eventSchema, Logbook, type RunEvent } from "@tessera/engine"
-import { Chunk, Effect, Stream } from "effect"
+import { Chunk, Effect, Option, Stream } from "effect"
+import { CliError } from "../Failure.js"
 import * as Format from "../Format.js"
 import * as Output from "../Output.js"
 import { resolveRun } from "../Reference.js"
@@ -84,8 +85,15 @@ export const log = (args: LogArgs) =>
     if (args.schema) return yield* Output.json(eventSchema)
     if (args.run === undefined && !args.follow) return yield* list(args)
     const run = yield* resolveRun(args.run ?? "last")
-    const events = args.follow ? Logbook.follow(run) : Logbook.events(run)
-    yield* Stream.runForEach(events, (event) =>
+    const tell = (event: RunEvent) =>
       Output.out(args.json ? JSON.stringify(event) : `${Output.style.dim(time(event.at))}  ${said(event)}`)
-    )
+    if (!args.follow) return yield* Stream.runForEach(Logbook.events(run), tell)
+    const last = yield* Logbook.follow(run).pipe(Stream.tap(tell), Stream.runLast)
+    if (Option.isSome(last) && last.value._tag === "RunFinished") return
+    return yield* new CliError({
+      reason: "Killed",
+      where: `run ${run}`,
+      detail: "was killed: its process is gone, and it never said that it ended",
+      hint: "What it committed is kept; run the same command again to go on from there."
+    })
   }).pipe(Effect.provide(storeLayer(args.store)))

@@ -2,9 +2,11 @@
  * The contract of a `ModelRuntime`, asked of any model: what its answers must have to do with each other.
  */
 import { ModelRuntime, type LoadedModel, type Tokens } from "@tessera/runtime"
-import { Chunk, Effect, type Layer, ManagedRuntime, Stream } from "effect"
+import { Chunk, type Duration, Effect, type Layer, ManagedRuntime, Stream } from "effect"
 import { afterAll, describe, it } from "vitest"
 import { type Checks, ensure, refused, same } from "../Check.js"
+import { dropped } from "./Dropped.js"
+import { leavesWorking } from "./Interruption.js"
 
 export interface RuntimeFixture {
   /** A folder of a small model. */
@@ -13,6 +15,10 @@ export interface RuntimeFixture {
   readonly tokens: ReadonlyArray<number>
   /** How far losses in nats may be apart that should be equal, relative to the larger of 1 and themselves. Default 1e-3. */
   readonly tolerance?: number
+  /** How far an influence may be from what dropping one entry does, relative to the largest looked at. Default 0.1. */
+  readonly nonlinearity?: number
+  /** How long an interruption may take. Default: 10 seconds. */
+  readonly patience?: Duration.DurationInput
 }
 
 const NEW = 6
@@ -46,7 +52,9 @@ const coarser = (sums: Float32Array, heads: number, blocks: number): Float64Arra
 export const runtimeChecks = ({
   model: folder,
   tokens: given,
-  tolerance = 1e-3
+  tolerance = 1e-3,
+  nonlinearity = 0.1,
+  patience = "10 seconds"
 }: RuntimeFixture): Checks<ModelRuntime> => {
   // Whole blocks, and two of them make one.
   const tokens = given.slice(0, given.length - (given.length % (2 * BLOCK)))
@@ -171,6 +179,41 @@ export const runtimeChecks = ({
             }
           }
         })
+    ),
+
+    "tells by influence what dropping one entry of the attention does to the loss": withModel((model) =>
+      Effect.gen(function* () {
+        const effects = yield* dropped(model, tokens, half)
+        const size = Math.max(...effects.map(({ expected }) => Math.abs(expected)))
+        yield* ensure(size > 0, "no influence differs from zero")
+        for (const { expected, found, head, layer } of effects) {
+          yield* ensure(
+            Math.abs(found - expected) <= nonlinearity * size,
+            `layer ${layer}, head ${head}: the influence of an entry is ${expected}, dropping it changes the loss by ${found}`
+          )
+        }
+      })
+    ),
+
+    "stops when it is interrupted, and goes on to answer": withModel((model) =>
+      Effect.gen(function* () {
+        const score = model.score({ prefix, continuations: [rest] })
+        const before = yield* score
+        const requests = Array.from({ length: 4 }, () => prefix)
+        for (const [what, work] of [
+          ["a generation", generated(model, requests)],
+          ["an influence", influence(model, BLOCK, "signed")],
+          ["a score", score]
+        ] as const) {
+          yield* leavesWorking(what, work, patience)
+          yield* same(yield* score, before, `a score after ${what} was interrupted`)
+        }
+        // A stream that nobody reads to its end.
+        yield* Stream.runHead(
+          model.generate(requests.map((prompt) => ({ prompt, maxNewTokens: NEW, stop: [] })))
+        )
+        yield* same(yield* score, before, "a score after a stream was left")
+      })
     ),
 
     "refuses what it cannot do with a tagged error": withModel((model) =>

@@ -2,7 +2,7 @@
  * One run of a stage in a store of its own, and what it gave.
  */
 import { isDeepStrictEqual } from "node:util"
-import { type AnyStage, gather, pipeline, type Port, type Ref, shard, stage } from "@tessera/core"
+import { type AnyStage, apply, gather, pipeline, type Port, type Ref, shard, stage } from "@tessera/core"
 import { run, type RunError, type RunEvent } from "@tessera/engine"
 import { type Artifact, Store } from "@tessera/store"
 import { Effect } from "effect"
@@ -28,18 +28,6 @@ export type Outputs = Readonly<Record<string, Output>>
 /** The node's name in every pipeline here. */
 export const NODE = "stage-under-test"
 
-interface Applicable {
-  (
-    inputs: Readonly<Record<string, Ref.Any>>,
-    params: unknown,
-    options: { readonly name: string }
-  ): Readonly<Record<string, Ref.Any>>
-  each: Applicable
-}
-
-/** The typed surface was checked where the fixture was written; inside, stages are applied as the engine sees them. */
-const applicable = (subject: AnyStage) => subject as unknown as Applicable
-
 /** The stage, telling each scratch folder that it is lent. What fails fails at once. */
 export const watched = (subject: AnyStage, seen: (scratch: string) => void): AnyStage => {
   const { retry: _, ...spec } = subject.spec
@@ -59,7 +47,7 @@ export const refs = (subject: AnyStage, { inputs }: Trial): Readonly<Record<stri
 
 /** A pipeline of the stage alone. */
 export const whole = (subject: AnyStage, trial: Trial) =>
-  pipeline("conformance", applicable(subject)(refs(subject, trial), trial.params, { name: NODE }))
+  pipeline("conformance", apply(subject, refs(subject, trial), trial.params, { name: NODE, each: false }))
 
 /** A pipeline of the stage per shard, its tables put together again. */
 export const sharded = (subject: AnyStage, trial: Trial) => {
@@ -67,7 +55,7 @@ export const sharded = (subject: AnyStage, trial: Trial) => {
     const by = trial.each?.[port]
     return [port, by === undefined ? ref : shard(ref as never, by as never)] as const
   })
-  const outputs = applicable(subject).each(Object.fromEntries(inputs), trial.params, { name: NODE })
+  const outputs = apply(subject, Object.fromEntries(inputs), trial.params, { name: NODE, each: true })
   return pipeline(
     "conformance",
     Object.fromEntries(

@@ -3,7 +3,7 @@
  */
 import { chmod, readFile, rm, writeFile } from "node:fs/promises"
 import { Store } from "@tessera/store"
-import { Chunk, Deferred, Effect, Fiber, Option, type Scope, Stream } from "effect"
+import { Chunk, Deferred, Effect, Exit, Fiber, Option, Scope, Stream } from "effect"
 import { type Checks, ensure, refused, same, Violation } from "../Check.js"
 import { rowsThrough } from "./Artifacts.js"
 import { actionOf, keyOf, Note, type StoreFixture, type StoreService, Words, words } from "./Fixture.js"
@@ -209,29 +209,36 @@ export const actionChecks = (fixture: StoreFixture, another: Another): Checks<St
     )
   }),
 
-  "lets a follower hear what is there and what comes": Effect.gen(function* () {
-    const store = yield* Store
-    const other = fixture.shared === false ? store : yield* another
-    const run = "01A0000000000000000000000A"
-    yield* store.appendEvent(run, { i: 0 })
-    // Written to the log before anyone follows.
-    yield* store.runs
-    const first = yield* Deferred.make<void>()
-    const heard = yield* Effect.fork(
-      other.follow(run).pipe(
-        Stream.tap(() => Deferred.succeed(first, undefined)),
-        Stream.take(3),
-        Stream.runCollect
+  "lets a follower hear what is there and what comes, to the end of who attends the run": Effect.gen(
+    function* () {
+      const store = yield* Store
+      const other = fixture.shared === false ? store : yield* another
+      const run = "01A0000000000000000000000A"
+      const attending = yield* Scope.make()
+      yield* Scope.extend(store.attend(run), attending)
+      yield* same(yield* other.maintenance.underWay, [run], "runs under way")
+      yield* store.appendEvent(run, { i: 0 })
+      // Written to the log before anyone follows.
+      yield* store.runs
+      const first = yield* Deferred.make<void>()
+      const heard = yield* Effect.fork(
+        other.follow(run).pipe(
+          Stream.tap(() => Deferred.succeed(first, undefined)),
+          Stream.runCollect
+        )
       )
-    )
-    yield* Deferred.await(first)
-    yield* store.appendEvent(run, { i: 1 })
-    yield* store.appendEvent(run, { i: 2 })
-    const events = Chunk.toReadonlyArray(
-      yield* Fiber.join(heard).pipe(within(fixture, "a follower did not hear three events"))
-    )
-    yield* same(events, [{ i: 0 }, { i: 1 }, { i: 2 }], "events heard")
-  }),
+      yield* Deferred.await(first)
+      yield* store.appendEvent(run, { i: 1 })
+      yield* store.appendEvent(run, { i: 2 })
+      // What was appended is heard however soon its writer goes.
+      yield* Scope.close(attending, Exit.void)
+      const events = Chunk.toReadonlyArray(
+        yield* Fiber.join(heard).pipe(within(fixture, "a follower did not hear the end of a run"))
+      )
+      yield* same(yield* other.maintenance.underWay, [], "runs under way after the end")
+      yield* same(events, [{ i: 0 }, { i: 1 }, { i: 2 }], "events heard")
+    }
+  ),
 
   "pins artifacts by name, replaces and removes pins": Effect.gen(function* () {
     const store = yield* Store
