@@ -21,7 +21,7 @@ const row = (i: number) => ({
 const news = Array.from({ length: 8 }, (_, i) => row(i))
 const text = (rows: ReadonlyArray<object>) => rows.map((row) => JSON.stringify(row)).join("\n")
 
-const small = [
+const sizes = [
   "lengths=[128,256]",
   "unseen=384",
   "items=1",
@@ -30,7 +30,8 @@ const small = [
   "density=0.6",
   "block=16",
   "sink=16"
-].flatMap((param) => ["--param", param])
+]
+const asArguments = (params: ReadonlyArray<string>) => params.flatMap((param) => ["--param", param])
 
 /** Runs the pipeline in a folder that has the corpus. */
 const moa = (
@@ -45,10 +46,22 @@ const moa = (
   } = {},
   ...args: ReadonlyArray<string>
 ): Promise<Ended> =>
-  tessera(["run", pipeline, "--param", `corpus=${corpus}`, "--param", `model=${model}`, ...small, ...args], {
-    cwd,
-    ...options
-  })
+  tessera(
+    [
+      "run",
+      pipeline,
+      "--param",
+      `corpus=${corpus}`,
+      "--param",
+      `model=${model}`,
+      ...asArguments(sizes),
+      ...args
+    ],
+    {
+      cwd,
+      ...options
+    }
+  )
 
 const home = (): string => {
   const cwd = folder()
@@ -72,12 +85,16 @@ it(
   async () => {
     const cwd = home()
     const compare = fileURLToPath(new URL("../../pipelines/compare.ts", import.meta.url))
-    const params = [...small.filter((arg) => !/^density/.test(arg)).filter((arg) => arg !== "--param")]
-    const given = [...params, "corpus=news.jsonl", `model=${demoModelPath}`, "records=1", "questions=2"]
-    const args = given
-      .map((param) => param.replace("[128,256]", "[256]"))
-      .flatMap((param) => ["--param", param])
-    const run = await tessera(["run", compare, ...args, "--param", "densities=[0.6]"], { cwd })
+    const given = [...sizes.filter((param) => !/^(density|lengths)=/.test(param)), "lengths=[256]"]
+    const more = [
+      "corpus=news.jsonl",
+      `model=${demoModelPath}`,
+      "records=1",
+      "questions=2",
+      "densities=[0.6]"
+    ]
+    const args = asArguments([...given, ...more])
+    const run = await tessera(["run", compare, ...args], { cwd })
     expect(run.code, run.stderr).toBe(0)
     for (const target of ["answers", "retrieval"]) {
       const shown = await tessera(["show", target, "--json", "--rows", "99"], { cwd })
