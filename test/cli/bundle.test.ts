@@ -1,6 +1,6 @@
 /** The command starts from a bundle of its modules where one is certain to be what the files say. */
 import { execFile } from "node:child_process"
-import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs"
+import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, utimesSync, writeFileSync } from "node:fs"
 import * as path from "node:path"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
@@ -82,6 +82,21 @@ describe("a bundle", { timeout: 240_000 }, () => {
       writeFileSync(script, readFileSync(script, "utf8").slice(0, -100))
       expect(await start(root, {}, [...args])).toMatchObject({ from: "files", said: "one ö" })
     }
+  })
+
+  it("that is old goes when the next is built, and nothing else that lies beside it", async () => {
+    const root = command()
+    await build(root)
+    const [made = ""] = readdirSync(cache(root)).filter((name) => !name.includes("."))
+    const other = path.join(cache(root), "python")
+    mkdirSync(other)
+    for (const old of [other, path.join(cache(root), made)]) utimesSync(old, 0, 0)
+    say(root, "two")
+    await build(root)
+    const left = readdirSync(cache(root)).filter((name) => !name.includes("."))
+    expect(left).toContain("python")
+    expect(left).not.toContain(made)
+    expect(left.length).toBe(2)
   })
 
   it("is built by one process at a time", async () => {

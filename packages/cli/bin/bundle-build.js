@@ -157,13 +157,14 @@ const make = async (folder) => {
     })
 }
 
-/** Earlier bundles; not those that a command may be starting from just now. */
+/** Earlier bundles; not those that a command may be starting from just now, nor anything else that lies here. */
 const sweep = (folder) => {
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
     const path = join(folder, entry.name)
+    const isBundle = entry.isDirectory() && /^[0-9a-f]{16}-\d+$/.test(entry.name)
     const isOld = Date.now() - statSync(path).mtimeMs > 600_000
-    const isCurrent = existsIn(folder).includes(entry.name)
-    if (entry.isDirectory() && isOld && !isCurrent) rmSync(path, { recursive: true, force: true })
+    if (isBundle && isOld && !existsIn(folder).includes(entry.name))
+      rmSync(path, { recursive: true, force: true })
   }
 }
 const existsIn = (folder) =>

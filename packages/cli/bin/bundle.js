@@ -44,7 +44,7 @@ const name = sha256([FORMAT, home, process.version, process.arch].join("\n")).sl
 /** Beside the packages, or where those cannot be written, with the user's caches. */
 export const folders = [
   join(home, "node_modules/.cache/tessera"),
-  join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "tessera")
+  join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "tessera/command")
 ]
 export const paths = (folder) => ({
   manifest: join(folder, `${name}.json`),
