@@ -1,9 +1,18 @@
 // Makes the bundle of bundle.js: `node bundle-build.js`. Ends without one where it cannot be made or kept.
 import { spawnSync } from "node:child_process"
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs"
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync
+} from "node:fs"
 import { createRequire } from "node:module"
 import { constants, setPriority } from "node:os"
-import { dirname, join, resolve } from "node:path"
+import { basename, dirname, join, resolve } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
 import * as esbuild from "esbuild"
 import {
@@ -17,6 +26,7 @@ import {
   main,
   paths,
   scripts,
+  settled,
   sha256
 } from "./bundle.js"
 
@@ -122,7 +132,7 @@ const make = async (folder) => {
   const shared = inputs(await bundle(entryOf([main])), ({ format }) => format === "esm").filter(isShared)
   digests.clear()
   // Alone, the command needs a part of what pipelines may import, and names of functions nowhere.
-  const alone = await bundle("", { entryPoints: [main] })
+  const alone = await bundle("", { entryPoints: [main], minify: true })
   const result = await bundle(entryOf([...new Set([main, ...shared])]), { keepNames: true })
   const used = inputs(result, () => true)
   const texts = { command: textOf(alone), pipelines: textOf(result) }
@@ -142,19 +152,33 @@ const make = async (folder) => {
   )
   writeFileSync(pipelines.exports, JSON.stringify(exports))
   for (const file of used) packageOf(file)
-  const files = new Map([...digests, ...[...packages.values()].map(({ file, digest }) => [file, digest])])
+  const read = new Map([...digests, ...[...packages.values()].map(({ file, digest }) => [file, digest])])
+  const files = [...read].map(([file, digest]) => {
+    const stamp = settled(file)
+    return sha256(readFileSync(file)) === digest ? [file, digest, stamp] : [file, digest]
+  })
   const sizes = { command: texts.command.length, pipelines: texts.pipelines.length }
-  const manifest = { format: FORMAT, folder: id, sizes, installed: before, files: [...files] }
+  const manifest = { format: FORMAT, folder: id, sizes, installed: before, files }
   if (installed() !== before) throw new Error("packages were installed meanwhile")
   const partial = `${paths(folder).manifest}.${process.pid}`
   writeFileSync(partial, JSON.stringify(manifest))
   renameSync(partial, paths(folder).manifest)
-  // First starts, to keep the code that they compile, each added to the last. What they say does not matter.
-  for (const args of [["--help"], ["log"], ["plan", "no-pipeline.ts"]])
+  // First starts, to keep the code that they compile, each added to the last, and what they say of the verbs.
+  const start = (args) =>
     spawnSync(process.execPath, [fileURLToPath(new URL("tessera.js", import.meta.url)), ...args], {
-      env: { ...process.env, TESSERA_BUNDLE: "keep" },
-      stdio: "ignore"
+      env: { ...process.env, TESSERA_BUNDLE: "keep", FORCE_COLOR: "1", NO_COLOR: "" },
+      encoding: "utf8"
     })
+  start(["log"])
+  start(["plan", "no-pipeline.ts"])
+  const verbs = existsSync(join(home, "src/verbs")) ? readdirSync(join(home, "src/verbs")) : []
+  const helps = ["", ...verbs.map((file) => basename(file, ".ts"))].flatMap((verb) => {
+    const { status, stdout } = start([...(verb === "" ? [] : [verb]), "--help"])
+    return status === 0 ? [[verb, stdout]] : []
+  })
+  const { help } = scripts(at)
+  writeFileSync(`${help}.partial`, JSON.stringify(Object.fromEntries(helps)))
+  renameSync(`${help}.partial`, help)
 }
 
 /** Earlier bundles; not those that a command may be starting from just now, nor anything else that lies here. */

@@ -2,10 +2,9 @@
 // Module by module they take a second to load, from here a tenth of that. There are two: `pipelines` has every module that
 // a pipeline may import, which gets the very same ones (hooks.js); `command` only what verbs that load no pipeline need.
 //
-// A bundle is used only where it is certain to be what the files say: every file of this project has the digest it had,
-// no package was installed since, and it is the same Node. Whatever is off, the files themselves are loaded, and a new
+// A bundle is used only where it is certain to be what the files say: every file of this project is the one that was read
+// or has the digest it had, no package was installed since, and it is the same Node. Whatever is off, the files themselves are loaded, and a new
 // bundle is made in the background for the next start.
-import { spawn } from "node:child_process"
 import { createHash } from "node:crypto"
 import {
   existsSync,
@@ -25,7 +24,7 @@ import { debuglog } from "node:util"
 import vm from "node:vm"
 
 /** Counted up when a bundle of an earlier version of these files cannot be read any more. */
-export const FORMAT = 2
+export const FORMAT = 3
 
 /** What a bundle calls instead of `import()`, which scripts with kept code have lost. */
 export const IMPORT = "__tessera_import"
@@ -54,6 +53,7 @@ export const paths = (folder) => ({
 /** What the folder of a bundle holds. */
 export const scripts = (at) => ({
   command: { script: join(at, "command.cjs"), code: join(at, "command.code") },
+  help: join(at, "help.json"),
   pipelines: {
     script: join(at, "pipelines.cjs"),
     code: join(at, "pipelines.code"),
@@ -75,6 +75,15 @@ const stamp = (file) => {
   } catch {
     return "none"
   }
+}
+
+/**
+ * What tells that a file is still the one that was read, without reading it again; undefined where it was written so
+ * lately that a file system of coarse times might not tell the next edit.
+ */
+export const settled = (file) => {
+  const before = stamp(file)
+  return Date.now() - Number(statSync(file).ctimeMs) > 3000 ? before : undefined
 }
 
 const link = (dependency) => {
@@ -99,10 +108,12 @@ export const installed = () => {
 const isCurrent = (manifest) =>
   manifest.format === FORMAT &&
   manifest.installed === installed() &&
-  manifest.files.every(([file, digest]) => sha256(readFileSync(file)) === digest)
+  manifest.files.every(
+    ([file, digest, settled]) => stamp(file) === settled || sha256(readFileSync(file)) === digest
+  )
 
-/** The script to start from, `command` or `pipelines`, or undefined. */
-export const find = (kind) => {
+/** The current bundle, as `use` makes something of it; undefined where there is none, or nothing can be made of it. */
+const from = (use) => {
   // Conditions choose other files of a package.
   if (/(^|\s)(-C|--conditions)\b/.test([process.env.NODE_OPTIONS, ...process.execArgv].join(" ")))
     return undefined
@@ -110,16 +121,24 @@ export const find = (kind) => {
     try {
       const manifest = JSON.parse(readFileSync(paths(folder).manifest, "utf8"))
       if (!isCurrent(manifest)) throw new Error("the bundle is not current")
-      const files = scripts(join(folder, manifest.folder))[kind]
-      const source = readFileSync(files.script, "latin1")
-      if (source.length !== manifest.sizes[kind]) throw new Error("the bundle is not whole")
-      return { ...files, source }
+      return use(scripts(join(folder, manifest.folder)), manifest)
     } catch (error) {
       log("%s: %s", folder, error.message)
     }
   }
   return undefined
 }
+
+/** The script to start from, `command` or `pipelines`. */
+export const find = (kind) =>
+  from(({ [kind]: files }, { sizes }) => {
+    const source = readFileSync(files.script, "latin1")
+    if (source.length !== sizes[kind]) throw new Error("the bundle is not whole")
+    return { ...files, source }
+  })
+
+/** What `--help` says of a verb, or without one of all, with its colours. */
+export const help = (verb) => from(({ help }) => JSON.parse(readFileSync(help, "utf8"))[verb])
 
 /**
  * Runs a script. That of pipelines gives its modules: by path, a function that loads one; the command's starts it.
@@ -167,7 +186,7 @@ export const lock = (folder) => {
 }
 
 /** Makes a bundle in a process of its own that nobody waits for. */
-export const build = () => {
+export const build = async () => {
   if (
     folders.some(
       (folder) =>
@@ -175,6 +194,7 @@ export const build = () => {
     )
   )
     return
+  const { spawn } = await import("node:child_process")
   spawn(process.execPath, [fileURLToPath(new URL("bundle-build.js", import.meta.url))], {
     cwd: home,
     detached: true,

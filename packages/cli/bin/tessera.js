@@ -5,6 +5,7 @@
 import { createRequire, register as registerHooks } from "node:module"
 import { delimiter, join } from "node:path"
 import { pathToFileURL } from "node:url"
+import { stripVTControlCharacters } from "node:util"
 import * as bundle from "./bundle.js"
 
 // Imports that the folder of a pipeline file lacks resolve from the current folder, then from the command's. The loader
@@ -42,9 +43,29 @@ const fromFiles = async () => {
 const setting = process.env.TESSERA_BUNDLE
 const isVersion = process.argv.length === 3 && process.argv[2] === "--version"
 const alone = wantsHelp || readsStore
-const found = setting === "off" || isVersion ? undefined : bundle.find(alone ? "command" : "pipelines")
-if (isVersion) {
-  process.stdout.write(`${createRequire(import.meta.url)("../package.json").version}\n`)
+/** The help that is asked for as it was said before, coloured as in Style.ts: laying it out takes longer than all else. */
+const keptHelp = () => {
+  const [verb = "--help", flag, ...more] = process.argv.slice(2)
+  const asks = (arg) => arg === "--help" || arg === "-h"
+  const asked = asks(verb) && flag === undefined ? "" : asks(flag) && !asks(verb) ? verb : undefined
+  if (asked === undefined || more.length > 0) return undefined
+  const says = (variable) => (process.env[variable] ?? "") !== ""
+  const isTerminal = process.stdout.isTTY && process.env.TERM !== "dumb"
+  const help = bundle.help(asked)
+  return !says("NO_COLOR") && (says("FORCE_COLOR") || isTerminal)
+    ? help
+    : help && stripVTControlCharacters(help)
+}
+
+const fast = isVersion
+  ? `${createRequire(import.meta.url)("../package.json").version}\n`
+  : setting === undefined && wantsHelp
+    ? keptHelp()
+    : undefined
+const found =
+  setting === "off" || fast !== undefined ? undefined : bundle.find(alone ? "command" : "pipelines")
+if (fast !== undefined) {
+  process.stdout.write(fast)
 } else if (found !== undefined) {
   const modules = bundle.load(found, setting === "keep")
   if (!alone) {

@@ -1,5 +1,5 @@
 /**
- * Colours, where the stream is a terminal and the user has not said NO_COLOR.
+ * Colours, where the stream is a terminal and the user has not said NO_COLOR, or has said FORCE_COLOR.
  */
 import { styleText } from "node:util"
 
@@ -23,5 +23,9 @@ const coloured: Style = {
   bold: (text) => styleText("bold", text)
 }
 
+const says = (variable: string): boolean => (process.env[variable] ?? "") !== ""
+
 export const of = (stream: NodeJS.WriteStream): Style =>
-  stream.isTTY && (process.env["NO_COLOR"] ?? "") === "" && process.env["TERM"] !== "dumb" ? coloured : none
+  !says("NO_COLOR") && (says("FORCE_COLOR") || (stream.isTTY && process.env["TERM"] !== "dumb"))
+    ? coloured
+    : none
