@@ -13,6 +13,7 @@ sums of cells. Each cell is written by one program in a fixed order, so results 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -34,19 +35,23 @@ _ROW_HAS_APART = tl.constexpr(0.75)
 @triton.jit
 def _exp2(x, FAST: tl.constexpr):
     if FAST:
-        return tl.inline_asm_elementwise(
+        y = tl.inline_asm_elementwise(
             "ex2.approx.ftz.f32 $0, $1;", "=f,f", [x], dtype=tl.float32, is_pure=True, pack=1
         )
-    return tl.exp2(x)
+    else:
+        y = tl.exp2(x)
+    return y
 
 
 @triton.jit
 def _reciprocal(x, FAST: tl.constexpr):
     if FAST:
-        return tl.inline_asm_elementwise(
+        y = tl.inline_asm_elementwise(
             "rcp.approx.ftz.f32 $0, $1;", "=f,f", [x], dtype=tl.float32, is_pure=True, pack=1
         )
-    return 1.0 / x
+    else:
+        y = 1.0 / x
+    return y
 
 
 @triton.jit
@@ -56,8 +61,10 @@ def _rows(base, first, stride, limit, dim, COUNT: tl.constexpr, D: tl.constexpr,
     d = tl.arange(0, D)
     where = base + tl.cast(first, tl.int64) * stride + at[:, None] * stride + d[None, :]
     if WHOLE:
-        return tl.load(where)
-    return tl.load(where, mask=(first + at[:, None] < limit) & (d[None, :] < dim), other=0.0)
+        tile = tl.load(where)
+    else:
+        tile = tl.load(where, mask=(first + at[:, None] < limit) & (d[None, :] < dim), other=0.0)
+    return tile
 
 
 @triton.jit
@@ -65,8 +72,10 @@ def _keys(matrix, head, first, stride, limit, dim, BN: tl.constexpr, D: tl.const
           MASKED: tl.constexpr, TMA: tl.constexpr):  # fmt: skip
     """A tile of keys or values [BN, D] of one KV head; `matrix` is a tensor descriptor or the head's first address."""
     if TMA:
-        return tl.reshape(matrix.load([head, first, 0]), (BN, D))
-    return _rows(matrix, first, stride, limit, dim, BN, D, EXACT and not MASKED)
+        tile = tl.reshape(matrix.load([head, first, 0]), (BN, D))
+    else:
+        tile = _rows(matrix, first, stride, limit, dim, BN, D, EXACT and not MASKED)
+    return tile
 
 
 @triton.jit
@@ -84,12 +93,21 @@ def _cells(e, M: tl.constexpr, N: tl.constexpr, CELL: tl.constexpr):
 
 
 @triton.jit
-def _add_statistics(q, do, k, v, lse2, scale2, rows, first, rest, s, t, MASKED: tl.constexpr, BM: tl.constexpr,
-                    BN: tl.constexpr, FAST: tl.constexpr, PRECISION: tl.constexpr):  # fmt: skip
-    x = tl.dot(q, tl.trans(k), input_precision=PRECISION) * scale2 - lse2[:, None]
+def _products(q, do, k_at, v_at, kv, first, skn, svn, N, dim, BN: tl.constexpr, D: tl.constexpr, EXACT: tl.constexpr,
+              MASKED: tl.constexpr, TMA: tl.constexpr, PRECISION: tl.constexpr):  # fmt: skip
+    """The scores, not scaled, and ∂L/∂A of a tile [BM, BN]."""
+    k = _keys(k_at, kv, first, skn, N, dim, BN, D, EXACT, MASKED, TMA)
+    v = _keys(v_at, kv, first, svn, N, dim, BN, D, EXACT, MASKED, TMA)
+    scores = tl.dot(q, tl.trans(k), input_precision=PRECISION)
+    return scores, tl.dot(do, tl.trans(v), input_precision=PRECISION)
+
+
+@triton.jit
+def _add_statistics(scores, da, lse2, scale2, rows, first, rest, s, t, MASKED: tl.constexpr, BM: tl.constexpr,
+                    BN: tl.constexpr, FAST: tl.constexpr):  # fmt: skip
+    x = scores * scale2 - lse2[:, None]
     if MASKED:
         x = tl.where(rows[:, None] >= first + tl.arange(0, BN)[None, :], x, float("-inf"))
-    da = tl.dot(do, tl.trans(v), input_precision=PRECISION)
     a = _exp2(x, FAST)
     other = tl.where(x > _APART, 0.0, a)
     return rest + _fold(other, BM, BN), s + _fold(other * da, BM, BN), t + _fold(a * da, BM, BN)
@@ -101,7 +119,7 @@ def row_statistics(
     sqh, sqn, skh, skn, svh, svn, sdh, sdn,
     N, dim, scale2,
     GROUP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, D: tl.constexpr, EXACT: tl.constexpr, TMA: tl.constexpr,
-    FAST: tl.constexpr, PRECISION: tl.constexpr,
+    OVERLAP: tl.constexpr, FAST: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """δ of every row, and E of its entry that stands apart (infinity where there is none)."""
     h = tl.program_id(0)
@@ -124,14 +142,24 @@ def row_statistics(
         rest = tl.zeros([BM, 8], tl.float32)
         s = tl.zeros([BM, 8], tl.float32)
         t = tl.zeros([BM, 8], tl.float32)
-        for n in range(0, start, BN):
-            k = _keys(k_at, kv, n, skn, N, dim, BN, D, EXACT, False, TMA)
-            v = _keys(v_at, kv, n, svn, N, dim, BN, D, EXACT, False, TMA)
-            rest, s, t = _add_statistics(q, do, k, v, lse2, scale2, rows, n, rest, s, t, False, BM, BN, FAST, PRECISION)
-        for n in range(start, tl.minimum(start + BM, N), BN):
-            k = _keys(k_at, kv, n, skn, N, dim, BN, D, EXACT, True, TMA)
-            v = _keys(v_at, kv, n, svn, N, dim, BN, D, EXACT, True, TMA)
-            rest, s, t = _add_statistics(q, do, k, v, lse2, scale2, rows, n, rest, s, t, True, BM, BN, FAST, PRECISION)
+        tail = start
+        if OVERLAP:
+            # The products of the next tile run beside the arithmetic of this one.
+            x, da = _products(q, do, k_at, v_at, kv, 0, skn, svn, N, dim, BN, D, EXACT, True, TMA, PRECISION)
+            for n in range(BN, start + 1, BN):
+                y, db = _products(q, do, k_at, v_at, kv, n, skn, svn, N, dim, BN, D, EXACT, True, TMA, PRECISION)
+                rest, s, t = _add_statistics(x, da, lse2, scale2, rows, n - BN, rest, s, t, False, BM, BN, FAST)
+                x = y
+                da = db
+            rest, s, t = _add_statistics(x, da, lse2, scale2, rows, start, rest, s, t, True, BM, BN, FAST)
+            tail += BN
+        else:
+            for n in range(0, start, BN):
+                x, da = _products(q, do, k_at, v_at, kv, n, skn, svn, N, dim, BN, D, EXACT, False, TMA, PRECISION)
+                rest, s, t = _add_statistics(x, da, lse2, scale2, rows, n, rest, s, t, False, BM, BN, FAST)
+        for n in range(tail, tl.minimum(start + BM, N), BN):
+            x, da = _products(q, do, k_at, v_at, kv, n, skn, svn, N, dim, BN, D, EXACT, True, TMA, PRECISION)
+            rest, s, t = _add_statistics(x, da, lse2, scale2, rows, n, rest, s, t, True, BM, BN, FAST)
         rest_sum = tl.sum(rest, 1)
         s_sum = tl.sum(s, 1)
         delta = tl.sum(t, 1)
@@ -143,19 +171,19 @@ def row_statistics(
 
 
 @triton.jit
-def _cell_sums(q, do, k, v, lse2, scale2, delta, threshold, apart, rows, first, MASKED: tl.constexpr, BM: tl.constexpr,
-               BN: tl.constexpr, CELL: tl.constexpr, ABS: tl.constexpr, FAST: tl.constexpr,
-               PRECISION: tl.constexpr):  # fmt: skip
-    x = lse2[:, None] - tl.dot(q, tl.trans(k), input_precision=PRECISION) * scale2
+def _store_sums(out, inside, columns_left, scores, da, lse2, scale2, delta, threshold, apart, rows, first,
+                MASKED: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, CELL: tl.constexpr, ABS: tl.constexpr,
+                FAST: tl.constexpr):  # fmt: skip
+    x = lse2[:, None] - scores * scale2
     if MASKED:
         x = tl.where(rows[:, None] >= first + tl.arange(0, BN)[None, :], x, float("inf"))
-    da = tl.dot(do, tl.trans(v), input_precision=PRECISION)
+        inside = inside & (tl.arange(0, BN // CELL)[None, :] < columns_left)
     # A / (1 − A) = 1 / (1 / A − 1), which is 0 where 1 / A overflows.
     e = _reciprocal(_exp2(x, FAST) - 1.0, FAST) * (delta[:, None] - da)
     e = tl.where(x < threshold[:, None], apart[:, None], e)
     if ABS:
         e = tl.abs(e)
-    return _cells(e, BM, BN, CELL)
+    tl.store(out + first // CELL, _cells(e, BM, BN, CELL), mask=inside)
 
 
 @triton.jit
@@ -164,7 +192,7 @@ def cell_sums(
     sqh, sqn, skh, skn, svh, svn, sdh, sdn,
     N, dim, out_rows, out_columns, scale2,
     GROUP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, D: tl.constexpr, CELL: tl.constexpr, ABS: tl.constexpr,
-    EXACT: tl.constexpr, TMA: tl.constexpr, FAST: tl.constexpr, PRECISION: tl.constexpr,
+    EXACT: tl.constexpr, TMA: tl.constexpr, OVERLAP: tl.constexpr, FAST: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Sums of E or |E| over cells, into OUT [query head, out_rows, out_columns], which is zero beforehand."""
     h = tl.program_id(0)
@@ -188,19 +216,28 @@ def cell_sums(
         r = start // 16 + tl.arange(0, BM // 16)
         c = tl.arange(0, BN // CELL)
         out = OUT + h.to(tl.int64) * out_rows * out_columns + r[:, None].to(tl.int64) * out_columns + c[None, :]
-        inside = r[:, None] < out_rows
-        for n in range(0, start, BN):
-            k = _keys(k_at, kv, n, skn, N, dim, BN, D, EXACT, False, TMA)
-            v = _keys(v_at, kv, n, svn, N, dim, BN, D, EXACT, False, TMA)
-            sums = _cell_sums(q, do, k, v, lse2, scale2, delta, threshold, apart, rows, n, False, BM, BN, CELL, ABS, FAST,
-                              PRECISION)  # fmt: skip
-            tl.store(out + n // CELL, sums, mask=inside)
-        for n in range(start, tl.minimum(start + BM, N), BN):
-            k = _keys(k_at, kv, n, skn, N, dim, BN, D, EXACT, True, TMA)
-            v = _keys(v_at, kv, n, svn, N, dim, BN, D, EXACT, True, TMA)
-            sums = _cell_sums(q, do, k, v, lse2, scale2, delta, threshold, apart, rows, n, True, BM, BN, CELL, ABS, FAST,
-                              PRECISION)  # fmt: skip
-            tl.store(out + n // CELL, sums, mask=inside & (n // CELL + c[None, :] < out_columns))
+        inside = (r[:, None] < out_rows) & (c[None, :] < BN // CELL)
+        tail = start
+        if OVERLAP:
+            x, da = _products(q, do, k_at, v_at, kv, 0, skn, svn, N, dim, BN, D, EXACT, True, TMA, PRECISION)
+            for n in range(BN, start + 1, BN):
+                y, db = _products(q, do, k_at, v_at, kv, n, skn, svn, N, dim, BN, D, EXACT, True, TMA, PRECISION)
+                _store_sums(out, inside, 0, x, da, lse2, scale2, delta, threshold, apart, rows, n - BN, False, BM, BN, CELL,
+                            ABS, FAST)  # fmt: skip
+                x = y
+                da = db
+            _store_sums(out, inside, out_columns - start // CELL, x, da, lse2, scale2, delta, threshold, apart, rows, start,
+                        True, BM, BN, CELL, ABS, FAST)  # fmt: skip
+            tail += BN
+        else:
+            for n in range(0, start, BN):
+                x, da = _products(q, do, k_at, v_at, kv, n, skn, svn, N, dim, BN, D, EXACT, False, TMA, PRECISION)
+                _store_sums(out, inside, 0, x, da, lse2, scale2, delta, threshold, apart, rows, n, False, BM, BN, CELL,
+                            ABS, FAST)  # fmt: skip
+        for n in range(tail, tl.minimum(start + BM, N), BN):
+            x, da = _products(q, do, k_at, v_at, kv, n, skn, svn, N, dim, BN, D, EXACT, True, TMA, PRECISION)
+            _store_sums(out, inside, out_columns - n // CELL, x, da, lse2, scale2, delta, threshold, apart, rows, n, True, BM,
+                        BN, CELL, ABS, FAST)  # fmt: skip
 
 
 def _operand(matrix: torch.Tensor, tile: Tile, padded: int) -> tuple[Any, int, int]:
@@ -272,9 +309,9 @@ def block_sums(
 
     def arguments(tile: Tile) -> tuple[list[Any], list[int], dict[str, Any]]:
         tma = tile.tma and _tma_ready(k) and _tma_ready(v)
-        tile = tile if tma else Tile(tile.queries, tile.keys, tile.warps, tile.stages)
+        tile = replace(tile, tma=tma)
         (k_at, *k_strides), (v_at, *v_strides) = _operand(k, tile, padded), _operand(v, tile, padded)
-        options = {"BM": tile.queries, "BN": tile.keys, "TMA": tma, "num_warps": tile.warps, "num_stages": tile.stages}
+        options = {"BM": tile.queries, "BN": tile.keys, "TMA": tma, "OVERLAP": tile.overlap, "num_warps": tile.warps, "num_stages": tile.stages}
         return [q, k_at, v_at, d_o, lse, delta, apart], [*strides, *k_strides, *v_strides, *d_o.stride()[:2]], options
 
     with torch.cuda.device_of(q):

@@ -15,6 +15,8 @@ class Tile:
     stages: int
     #: Keys and values come by the tensor memory accelerator (Hopper and later) rather than by address.
     tma: bool = False
+    #: The products of the next tile run beside the arithmetic of this one.
+    overlap: bool = False
 
 
 @dataclass(frozen=True)
