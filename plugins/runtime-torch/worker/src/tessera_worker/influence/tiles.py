@@ -34,7 +34,7 @@ def _same(tile: Tile) -> Tiles:
 # 16-bit elements, by head dimension rounded up to a power of two. Measured on H100 and H200.
 _HOPPER = {
     64: _same(Tile(128, 64, 8, 3, tma=True)),
-    128: _same(Tile(128, 64, 8, 3, tma=True)),
+    128: _same(Tile(128, 32, 8, 3)),
     256: _same(Tile(64, 64, 4, 2, tma=True)),
 }
 # Less shared memory: 100 KiB a program.
