@@ -135,3 +135,14 @@ export const reduceInfluence = stage("reduce-influence", {
       return { influence: Stream.fromIterable(rows), shape: attentionShape(config) }
     })
 })
+
+/** The model's attention shape alone. */
+export const readShape = stage("attention-shape", {
+  version: "1",
+  module: import.meta.url,
+  description: "Reads the model's attention shape",
+  inputs: { model: Model },
+  outputs: { shape: AttentionShapeDocument },
+  params: Schema.Struct({}),
+  run: ({ model }) => Effect.map(openConfig(model.path), (config) => ({ shape: attentionShape(config) }))
+})

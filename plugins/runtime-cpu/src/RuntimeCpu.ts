@@ -15,7 +15,7 @@ import {
 } from "@tessera/runtime"
 import { Effect, Layer, RcMap, type Scope, Stream } from "effect"
 import { generate } from "./Generate.js"
-import { influence } from "./influence/Influence.js"
+import { influence, influenceSum } from "./influence/Influence.js"
 import * as LoadedWeights from "./LoadedWeights.js"
 import * as Rope from "./Rope.js"
 import { score } from "./Score.js"
@@ -72,7 +72,9 @@ const load = (
           Sessions.allocating("generation")(generate(executor, request))
         ),
       score: (request) => Sessions.allocating("scoring")(score(executor, request)),
-      influence: (request) => Sessions.allocating("influence")(influence(executor, request))
+      influence: (request) => Sessions.allocating("influence")(influence(executor, request)),
+      influenceSum: (items, options) =>
+        Sessions.allocating("influence")(influenceSum(executor, items, options))
     }
   })
 
@@ -100,6 +102,8 @@ export const layer = (
             scoreMemory: String(options.scoreMemory ?? SCORE_MEMORY)
           }
         })),
+        // Cores that small models keep busy beside each other.
+        resources: Effect.succeed({ cpu: 2 }),
         load: (folder) => RcMap.get(models, folder)
       })
     })
