@@ -36,11 +36,11 @@ export const profile = <ME, MR, CE, CR>(
 ) => {
   const { model, calibration } = inputs
   if (params.per === "length") {
-    const { per, over, ...perLength } = params
+    const { per: _per, over: _over, ...perLength } = params
     const { influence } = profileLength.each({ model, calibration: shard(calibration, "length") }, perLength)
     return { influence: gather(influence), ...readShape({ model }, {}) }
   }
-  const { per, over = "mean", ...perItem } = params
+  const { per: _per, over = "mean", ...perItem } = params
   const { influence } = profileItem.each({ model, calibration: shard(calibration, "item") }, perItem)
   return reduceInfluence({ items: gather(influence), model }, { over })
 }
