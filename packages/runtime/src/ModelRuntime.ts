@@ -4,7 +4,7 @@
 import type { Plan } from "@tessera/attention"
 import type { Fingerprint, Resources } from "@tessera/core"
 import { Context, Effect, type Scope, type Stream } from "effect"
-import type { ModelError, RuntimeError } from "./Errors.js"
+import { type ModelError, RuntimeError } from "./Errors.js"
 import type { ModelConfig } from "./ModelConfig.js"
 import type { Tokenizer } from "./Tokenizer.js"
 
@@ -123,5 +123,9 @@ export class ModelRuntime extends Context.Tag("@tessera/runtime/ModelRuntime")<
 export const onRuntime = {
   reproducible: "device",
   resources: Effect.flatMap(ModelRuntime, (runtime) => runtime.resources),
-  fingerprint: Effect.flatMap(ModelRuntime, (runtime) => runtime.fingerprint)
+  fingerprint: Effect.flatMap(ModelRuntime, (runtime) => runtime.fingerprint),
+  retry: {
+    transient: (error: unknown) =>
+      error instanceof RuntimeError && (error.reason === "WorkerDied" || error.reason === "Hung")
+  }
 } as const

@@ -3,10 +3,11 @@
  */
 import { readFileSync } from "node:fs"
 import { createRequire } from "node:module"
-import { arch, availableParallelism, cpus } from "node:os"
+import { availableParallelism } from "node:os"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Path from "@effect/platform/Path"
 import {
+  instructionSet,
   type LoadedModel,
   type ModelError,
   ModelRuntime,
@@ -37,18 +38,6 @@ const version = (): string => {
   const file = createRequire(import.meta.url).resolve("onnxruntime-node/package.json")
   const { version } = JSON.parse(readFileSync(file, "utf8")) as { readonly version: string }
   return version
-}
-
-/** What decides which kernels ONNX Runtime chooses: sums differ in their last bits between instruction sets. */
-const instructionSet = (): string => {
-  try {
-    const flags = /^flags\s*:(.*)$/m.exec(readFileSync("/proc/cpuinfo", "utf8"))?.[1]?.split(" ") ?? []
-    const known = ["amx_tile", "avx512_vnni", "avx512f", "avx2", "avx"].filter((flag) => flags.includes(flag))
-    if (known.length > 0) return `${arch()} ${known.join(" ")}`
-  } catch {
-    // Not Linux: the processor's name has to do.
-  }
-  return `${arch()} ${cpus()[0]?.model ?? "unknown"}`
 }
 
 const load = (

@@ -1,9 +1,9 @@
 /**
  * A child process that leads a group of its own, and ends with its scope: what it started goes with it.
  */
-import { spawn } from "node:child_process"
+import { type ChildProcess as NodeChild, spawn } from "node:child_process"
 import { createInterface } from "node:readline"
-import { Deferred, Duration, Effect, Exit, type Scope } from "effect"
+import { Deferred, type Duration, Effect, Exit, Fiber, type Option, type Scope } from "effect"
 
 /** Lines of its standard error that are kept. */
 const TAIL = 20
@@ -29,6 +29,8 @@ export interface ChildProcess {
   readonly pid: number | undefined
   /** Fails where the program could not be started. */
   readonly ended: Effect.Effect<Ended, Error>
+  /** Asks the group to end, and kills it where it does not. */
+  readonly end: Effect.Effect<void>
   readonly write: (line: string) => Effect.Effect<void>
   /** The last lines of its standard error. */
   readonly lastWords: Effect.Effect<string>
@@ -41,6 +43,13 @@ const signalGroup = (pid: number, signal: NodeJS.Signals): void => {
     // All of them have ended.
   }
 }
+
+/** Waits for it so long at most: also where a fiber is ending, and nothing of it can be interrupted any more. */
+export const atMost = <A, E>(
+  effect: Effect.Effect<A, E>,
+  duration: Duration.DurationInput
+): Effect.Effect<Option.Option<A>, E> =>
+  Effect.flatMap(Effect.forkDaemon(Effect.interruptible(Effect.timeoutOption(effect, duration))), Fiber.join)
 
 /** What a program needs to start and to find its files; nothing that a shell happened to have. */
 const PASSED =
@@ -65,6 +74,17 @@ export const start = ({
   Effect.gen(function* () {
     const ended = yield* Deferred.make<Ended, Error>()
     const settle = (exit: Exit.Exit<Ended, Error>) => Deferred.unsafeDone(ended, exit)
+    const end = ({ pid, exitCode, signalCode }: NodeChild) =>
+      Effect.gen(function* () {
+        if (pid === undefined) return
+        if (exitCode === null && signalCode === null) {
+          signalGroup(pid, "SIGTERM")
+          yield* atMost(Effect.exit(Deferred.await(ended)), grace)
+        }
+        // Also what a child that ended well left running.
+        signalGroup(pid, "SIGKILL")
+        yield* Effect.exit(Deferred.await(ended))
+      })
     const lines: Array<string> = []
     const child = yield* Effect.acquireRelease(
       Effect.sync(() => {
@@ -84,21 +104,12 @@ export const start = ({
         child.on("close", (code, signal) => settle(Exit.succeed({ code, signal })))
         return child
       }),
-      ({ pid, exitCode, signalCode }) =>
-        Effect.gen(function* () {
-          if (pid === undefined) return
-          if (exitCode === null && signalCode === null) {
-            signalGroup(pid, "SIGTERM")
-            yield* Effect.timeoutOption(Effect.exit(Deferred.await(ended)), grace)
-          }
-          // Also what a child that ended well left running.
-          signalGroup(pid, "SIGKILL")
-          yield* Effect.exit(Deferred.await(ended))
-        })
+      (child) => end(child)
     )
     return {
       pid: child.pid,
       ended: Deferred.await(ended),
+      end: end(child),
       write: (line) =>
         Effect.sync(() => {
           if (child.stdin.writable) child.stdin.write(`${line}\n`)

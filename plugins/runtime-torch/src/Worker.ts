@@ -3,7 +3,18 @@
  */
 import { CurrentTask } from "@tessera/core"
 import type { RuntimeError } from "@tessera/runtime"
-import { Deferred, Duration, Effect, Either, ParseResult, Runtime, Schedule, Schema, type Scope } from "effect"
+import {
+  Deferred,
+  Duration,
+  Effect,
+  Either,
+  Option,
+  ParseResult,
+  Runtime,
+  Schedule,
+  Schema,
+  type Scope
+} from "effect"
 import * as ChildProcess from "./ChildProcess.js"
 import { failed } from "./Errors.js"
 import {
@@ -124,7 +135,8 @@ export const start = ({
         greeted = true
         return void Deferred.unsafeDone(greeting, Effect.succeed(hello))
       }
-      if (line.id === null) return end(failed("Execution", `the worker understood nothing: ${line.error.detail}`))
+      if ("error" in line && line.id === null)
+        return end(failed("Execution", `the worker understood nothing: ${line.error.detail}`))
       // The answer to something cancelled comes late.
       if (line.id !== asked?.id) return
       lastProgress = lastSign
@@ -164,6 +176,9 @@ export const start = ({
       }),
       Effect.forkScoped
     )
+
+    // Whatever is wrong with it, it must not keep its GPU.
+    yield* Effect.exit(Deferred.await(over)).pipe(Effect.zipRight(child.end), Effect.forkScoped)
 
     const hung = (detail: string) =>
       Effect.map(child.lastWords, (words) => end(failed("Hung", `${detail}; it was killed${told(words)}`)))
@@ -205,13 +220,17 @@ export const start = ({
     let ids = 0
     const stop = (id: number, answer: Asked["answer"]) =>
       child.write(JSON.stringify({ cancel: id })).pipe(
-        Effect.zipRight(Effect.raceFirst(Effect.exit(Deferred.await(answer)), Effect.exit(Deferred.await(over)))),
-        Effect.timeoutTo({
-          duration: patience.cancel ?? Duration.seconds(10),
-          onSuccess: () => Effect.void,
-          onTimeout: () => hung("the worker did not stop what was interrupted")
-        }),
-        Effect.flatten
+        Effect.zipRight(
+          ChildProcess.atMost(
+            Effect.exit(Effect.raceFirst(Deferred.await(answer), Deferred.await(over))),
+            patience.cancel ?? "10 seconds"
+          )
+        ),
+        Effect.flatMap((stopped) =>
+          Option.isSome(stopped)
+            ? Effect.void
+            : Effect.zipRight(hung("the worker did not stop what was interrupted"), child.end)
+        )
       )
     return {
       hello,
@@ -229,10 +248,13 @@ export const start = ({
             id,
             answer,
             report: ({ total, ...progress }) => {
-              if (task !== undefined) runFork(task.report({ ...progress, ...(total == null ? {} : { total }) }))
+              if (task !== undefined)
+                runFork(task.report({ ...progress, ...(total == null ? {} : { total }) }))
             }
           }
-          yield* child.write(JSON.stringify({ id, method, params: Schema.encodeSync(schemas.params)(params) }))
+          yield* child.write(
+            JSON.stringify({ id, method, params: Schema.encodeSync(schemas.params)(params) })
+          )
           const found = yield* Effect.raceFirst(Deferred.await(answer), Deferred.await(over)).pipe(
             Effect.onInterrupt(() => stop(id, answer)),
             Effect.ensuring(Effect.sync(() => (asked = undefined)))
