@@ -1,7 +1,7 @@
 """Tessera's attention for generating and scoring, registered with transformers' `AttentionInterface`.
 
-Dense prefill is PyTorch's fused causal attention. Under a plan, or with padding, it is FlexAttention on CUDA, and masked
-fused attention elsewhere and for few queries. KV heads are never repeated.
+Dense prefill is PyTorch's fused causal attention. Under a plan, or with padding, it is FlexAttention on
+CUDA, and masked fused attention elsewhere and for few queries. KV heads are never repeated.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _observed: ContextVar[list[tuple[int, int]] | None] = ContextVar("observed", def
 
 @contextmanager
 def reading(what: Reading) -> Iterator[None]:
-    """What forward passes inside of it read. Some models drop keyword arguments on the way; a context gets there."""
+    """What forward passes inside of it read. A context, as some models drop keyword arguments on the way."""
     token = _reading.set(what)
     what.masks.clear()
     try:
@@ -59,8 +59,8 @@ def attend(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Query [row, query head, query, head dim]; key, value [row, KV head, slot, head dim]; the last query is in the
-    last slot. Returns [row, query, query head, head dim].
+    """Query [row, query head, query, head dim]; key, value [row, KV head, slot, head dim]; the last query is
+    in the last slot. Returns [row, query, query head, head dim].
     """
     _refuse(key.shape[2], attention_mask, kwargs)
     layer = getattr(module, "layer_idx", None)
@@ -84,7 +84,7 @@ def _attend(
     what: Reading,
     windows: Windows | None,
 ) -> torch.Tensor:
-    rows, heads, queries, dim = query.shape
+    rows, heads, queries, _ = query.shape
     kv_heads, slots = key.shape[1:3]
     start = slots - queries
     plain = what.offsets is None and windows is None
@@ -124,7 +124,7 @@ def _decode(
     scale: float | None,
     mask: torch.Tensor | None,
 ) -> torch.Tensor:
-    """One query a row: the query heads of a KV group become the queries of one head, which every kernel can do."""
+    """One query a row: the query heads of a KV group become queries of one head: any kernel does that."""
     rows, heads, _, dim = query.shape
     groups = key.shape[1]
     if mask is not None and mask.shape[1] > 1:

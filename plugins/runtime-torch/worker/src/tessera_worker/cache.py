@@ -8,15 +8,15 @@ import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 
-class KvCacheLayer(CacheLayerMixin):
-    """One layer's keys and values, [row, KV head, slot, head dim]; gives out views of the slots that are filled."""
+class KvCacheLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
+    """One layer's keys and values, [row, KV head, slot, head dim]; gives out views of the filled slots."""
 
     is_sliding = False
     length = 0
     """Slots that are filled."""
 
     def __init__(self, capacity: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.capacity = capacity
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:

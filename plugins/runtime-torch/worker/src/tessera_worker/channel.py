@@ -21,7 +21,7 @@ class Channel:
     """
 
     def __init__(self) -> None:
-        # Duplicates are not inherited by child processes (compilers), so that the pipes close with the worker.
+        # Child processes (compilers) do not inherit duplicates, so the pipes close with the worker.
         self._input = os.fdopen(os.dup(0), "r", encoding="utf-8")
         self._output = os.dup(1)
         null = os.open(os.devnull, os.O_RDONLY)

@@ -15,7 +15,7 @@ from .protocol import PROTOCOL
 
 FatalReason = Literal["MissingPackage", "WrongVersion", "NoDevice"]
 
-# From which version each works: transformers' attention interface as it is used here, PyTorch's FlexAttention.
+# From which version each works: transformers' attention interface as used here, PyTorch's FlexAttention.
 REQUIRED = {
     "torch": (2, 5),
     "transformers": (5, 17),
@@ -36,8 +36,6 @@ class Fatal(Exception):
 
 def check_packages() -> None:
     """Raises `Fatal`, without importing any of them."""
-    if sys.version_info < (3, 10):
-        raise Fatal("WrongVersion", f"Python is {platform.python_version()}; 3.10 or newer is needed")
     for name, least in REQUIRED.items():
         found = _version(name)
         wanted = ".".join(map(str, least))
@@ -82,7 +80,7 @@ def hello(device: str) -> dict[str, object]:
             {"name": d.name, "capability": f"{d.major}.{d.minor}", "memory": d.total_memory} for d in devices
         ],
         "cuda": torch.version.cuda,
-        "cudnn": str(torch.backends.cudnn.version()) if gpus else None,
+        "cudnn": str(torch.backends.cudnn.version()) if gpus else None,  # type: ignore[no-untyped-call]
         "capabilities": capabilities,
     }
 

@@ -47,8 +47,8 @@ def attend(
 @cache
 def _compiled() -> Callable[..., Any]:
     # One kernel for all lengths. Past the limit of kernels PyTorch would quietly materialise the scores.
-    torch._dynamo.config.recompile_limit = 256  # type: ignore[attr-defined]
-    return cast(Callable[..., Any], torch.compile(flex_attention, dynamic=True))
+    torch._dynamo.config.recompile_limit = 256
+    return torch.compile(flex_attention, dynamic=True)
 
 
 def block_mask(
@@ -59,7 +59,7 @@ def block_mask(
     queries: range,
     device: torch.device,
 ) -> BlockMask:
-    """From arithmetic on whole blocks: evaluating the mask at each pair would take queries × keys bytes a head.
+    """From arithmetic on whole blocks: the mask of each pair would take queries × keys bytes a head.
 
     :param queries: slots; keys are in the slots from 0 to its end.
     """
@@ -90,13 +90,14 @@ def block_mask(
     # The mask also keeps what is past the last slot out.
     whole = whole & (keys_blocks + BLOCK <= slots)
     some = some & ~whole
-    return BlockMask.from_kv_blocks(
+    mask: BlockMask = BlockMask.from_kv_blocks(
         *_listed(some),
         *_listed(whole),
         BLOCK_SIZE=BLOCK,
         mask_mod=mask_mod,
         seq_lengths=(len(queries), slots),
     )
+    return mask
 
 
 def _mod(
@@ -135,4 +136,4 @@ def _block(positions: torch.Tensor, size: int) -> torch.Tensor:
 def _listed(blocks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Counts and indices of the key blocks of each query block."""
     count = blocks.sum(-1, dtype=torch.int32)
-    return count, blocks.to(torch.int8).argsort(-1, descending=True, stable=True).to(torch.int32)
+    return count, blocks.to(torch.int8).argsort(dim=-1, descending=True, stable=True).to(torch.int32)

@@ -27,13 +27,14 @@ def check_config(folder: Path) -> PretrainedConfig:
     if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
         raise WorkerError(
             "Unsupported",
-            f"{folder / 'config.json'}: model_type {kind!r} is unknown to transformers; code from a model's folder "
-            "is never run",
+            f"{folder / 'config.json'}: model_type {kind!r} is unknown to transformers; code from a "
+            "model's folder is never run",
         )
     if json_config.get("quantization_config") is not None:
         raise WorkerError(
             "Unsupported",
-            f"{folder}: the weights are quantised (quantization_config); use the unquantised bf16, f16 or f32 model",
+            f"{folder}: the weights are quantised (quantization_config); use the unquantised bf16, f16 or "
+            "f32 model",
         )
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
@@ -45,7 +46,7 @@ def check_config(folder: Path) -> PretrainedConfig:
         )
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise WorkerError("Unsupported", f"{folder}: {kind} is no causal language model")
-    text = config.get_text_config(decoder=True)
+    text: PretrainedConfig = config.get_text_config(decoder=True)
     reason = _not_full(text)
     if reason is not None:
         raise WorkerError(
@@ -59,7 +60,7 @@ def _not_full(config: PretrainedConfig) -> str | None:
     positions = getattr(config, "max_position_embeddings", None) or 0
     kinds = sorted({kind for kind in getattr(config, "layer_types", None) or [] if kind != "full_attention"})
     window = getattr(config, "sliding_window", None)
-    # Qwen2 states a window that only `use_sliding_window` turns on. One as long as the model's positions drops nothing.
+    # Qwen2 states a window that only `use_sliding_window` turns on. One as long as all positions drops none.
     active = window is not None and getattr(config, "use_sliding_window", True) and window < positions
     if kinds and (kinds != ["sliding_attention"] or active):
         return f"the model has {', '.join(kinds)} layers"
@@ -103,7 +104,8 @@ def _weight_files(folder: Path) -> list[Path]:
     if pickles:
         raise WorkerError(
             "Unsupported",
-            f"{folder}: the weights are pickle files ({pickles[0]}), which can run code; save the model as safetensors",
+            f"{folder}: the weights are pickle files ({pickles[0]}), which can run code; save the model as "
+            "safetensors",
         )
     raise WorkerError(
         "InvalidModel", f"{folder} has neither {SINGLE} nor {INDEX}; save the model with save_pretrained"

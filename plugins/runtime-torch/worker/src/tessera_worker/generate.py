@@ -80,8 +80,8 @@ def generate(
                 prompt = prompts[batch[0]]
                 raise WorkerError(
                     "OutOfMemory",
-                    f"prompt {batch[0]} ({len(prompt.tokens)} tokens, {prompt.max_new} new) does not fit the device's "
-                    f"memory alone; use a shorter one, or a smaller dtype ({error})",
+                    f"prompt {batch[0]} ({len(prompt.tokens)} tokens, {prompt.max_new} new) does not fit the "
+                    f"device's memory alone; use a shorter one, or a smaller dtype ({error})",
                 ) from error
         # Outside of the except clause, whose traceback holds the batch's tensors.
         if model.device.type == "cuda":
@@ -105,7 +105,8 @@ def check(model: Model, prompts: Sequence[Prompt], plans: Sequence[Plan]) -> Non
         if prompt.sampling is not None and not prompt.sampling.temperature > 0:
             raise WorkerError(
                 "InvalidRequest",
-                f"{where}: the temperature is {prompt.sampling.temperature}; give a positive one, or null for greedy",
+                f"{where}: the temperature is {prompt.sampling.temperature}; give a positive one, or null "
+                "for greedy",
             )
         if prompt.sampling is not None and not 0 < prompt.sampling.top_p <= 1:
             raise WorkerError(
@@ -120,7 +121,7 @@ def check(model: Model, prompts: Sequence[Prompt], plans: Sequence[Plan]) -> Non
 
 
 def batches(prompts: Sequence[Prompt], budget: int) -> list[list[int]]:
-    """Indices of prompts that run together: of one plan, of like length, and rows × slots within the budget."""
+    """Indices of prompts that run together: of one plan, of like length, rows × slots within the budget."""
 
     def place(index: int) -> tuple[int, int, int]:
         prompt = prompts[index]

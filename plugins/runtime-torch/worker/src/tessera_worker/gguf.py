@@ -16,7 +16,7 @@ MAGIC = b"GGUF"
 
 
 def convert_gguf(file: str, folder: str, dtype: str) -> list[str]:
-    """Writes `folder` whole or not at all; returns the names of its files, sorted. Equal inputs give equal bytes.
+    """Writes `folder` whole or not at all; returns its files' names, sorted. Equal inputs give equal bytes.
 
     Raises `WorkerError`: InvalidRequest, InvalidModel, Unsupported.
     """

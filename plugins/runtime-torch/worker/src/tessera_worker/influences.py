@@ -26,14 +26,14 @@ def influence(
     if request.block < 1 or request.sink < 0 or request.sink % request.block:
         raise WorkerError(
             "InvalidRequest",
-            f"block is {request.block} and sink {request.sink}; block must be positive and sink a multiple of it",
+            f"block is {request.block} and sink {request.sink}; give a positive block and a multiple of it",
         )
     for index, item in enumerate(items):
         if len(item["mask"]) != len(item["tokens"]) or len(item["tokens"]) < 2 or not any(item["mask"][1:]):
             raise WorkerError(
                 "InvalidRequest",
-                f"item {index} has {len(item['tokens'])} tokens and {len(item['mask'])} flags; give two tokens or more, "
-                "a flag for each, and at least one true after the first",
+                f"item {index} has {len(item['tokens'])} tokens and {len(item['mask'])} flags; give two "
+                "tokens or more, a flag for each, and at least one true after the first",
             )
         model.check_tokens(f"item {index}", item["tokens"])
     rows = 0

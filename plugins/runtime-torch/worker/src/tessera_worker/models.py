@@ -74,7 +74,8 @@ class Model:
         if self.max_positions is not None and length > self.max_positions:
             raise WorkerError(
                 "InvalidRequest",
-                f"{what}: {length} tokens do not fit the model's {self.max_positions} positions; use a shorter length",
+                f"{what}: {length} tokens do not fit the model's {self.max_positions} positions; use a "
+                "shorter length",
             )
 
     def check_plan(self, plan: Plan, what: str) -> None:
@@ -107,13 +108,14 @@ def load(request: Load) -> Model:
     spread = getattr(module, "hf_device_map", None) if placement == "auto" else None
     device_map = {name: str(torch.device(d)) for name, d in spread.items()} if spread else None
     _check_spread(device_map, folder)
-    module.eval().requires_grad_(False)
+    module.eval()  # type: ignore[no-untyped-call]
+    module.requires_grad_(False)
     _check_finite(module, folder)
     signature = inspect.signature(module.forward).parameters
     model = Model(
         module=module,
         folder=folder,
-        device=module.get_input_embeddings().weight.device,
+        device=next(module.get_input_embeddings().parameters()).device,
         dtype=module.dtype,
         device_map=device_map,
         layers=config.num_hidden_layers,
@@ -150,7 +152,7 @@ def _stored(dtype: object) -> torch.dtype | None:
 
 def _read(folder: Path, dtype: torch.dtype | str, placement: Any) -> PreTrainedModel:
     try:
-        module, info = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             local_files_only=True,
             trust_remote_code=False,
@@ -164,6 +166,7 @@ def _read(folder: Path, dtype: torch.dtype | str, placement: Any) -> PreTrainedM
         raise
     except Exception as error:
         raise WorkerError("InvalidModel", f"{folder} cannot be loaded: {error}") from error
+    module, info = loaded
     # transformers fills what is missing with random numbers.
     for problem in ("missing_keys", "mismatched_keys"):
         if info[problem]:
@@ -213,7 +216,8 @@ def _probed(model: Model) -> Model:
     if Counter(layer for layer, _ in calls) != Counter(range(model.layers)):
         raise WorkerError(
             "Unsupported",
-            f"{model.folder}: {type(model.module).__name__} does not use transformers' attention interface in each layer",
+            f"{model.folder}: {type(model.module).__name__} does not attend through transformers' attention "
+            "interface in each layer",
         )
     heads = dict(calls)
     return replace(model, query_heads=tuple(heads[layer] for layer in range(model.layers)))

@@ -81,7 +81,7 @@ class ConvertGguf:
     dtype: Literal["float32", "bfloat16", "float16"]
 
 
-Params = Union[Load, Unload, Generate, Score, Influence, ConvertGguf]
+Params = Load | Unload | Generate | Score | Influence | ConvertGguf
 
 METHODS: dict[str, type[Params]] = {
     "load": Load,

@@ -51,14 +51,15 @@ class Sampler:
     def _draw(self, logits: torch.Tensor) -> torch.Tensor:
         """The smallest set of likeliest tokens that reaches top_p; one of it, in proportion."""
         weights = torch.softmax(logits / self._temperature, -1)
-        weights, ids = weights.sort(-1, descending=True, stable=True)
+        weights, ids = weights.sort(dim=-1, descending=True, stable=True)
         mass = weights.cumsum(-1)
         # A token belongs where those before it do not reach top_p yet.
         nucleus = (mass - weights < self._top_p).sum(-1, keepdim=True).clamp(min=1)
         total = mass.gather(-1, nucleus - 1)
         draws = torch.stack([torch.rand((), generator=stream) for stream in self._streams])
         place = torch.searchsorted(mass, draws.to(mass.device)[:, None] * total, right=True)
-        return ids.gather(-1, torch.minimum(place, nucleus - 1)).squeeze(-1)
+        drawn: torch.Tensor = ids.gather(-1, torch.minimum(place, nucleus - 1)).squeeze(-1)
+        return drawn
 
 
 def not_finite(where: str) -> WorkerError:

@@ -69,8 +69,8 @@ def score(
                 if part == 1:
                     raise WorkerError(
                         "OutOfMemory",
-                        f"row {len(results)} ({len(left[0].prefix)} + {len(left[0].continuation)} tokens) does not fit "
-                        f"the device's memory; use a shorter one, or a smaller dtype ({error})",
+                        f"row {len(results)} ({len(left[0].prefix)} + {len(left[0].continuation)} tokens) does "
+                        f"not fit the device's memory; use a shorter one, or a smaller dtype ({error})",
                     ) from error
             if model.device.type == "cuda":
                 torch.cuda.empty_cache()
@@ -89,8 +89,8 @@ def check(model: Model, rows: Sequence[Row], plans: Sequence[Plan]) -> None:
         if not row.prefix:
             raise WorkerError(
                 "InvalidRequest",
-                f"row {index}: the prefix is empty: nothing predicts the first token; begin it with the begin-of-text "
-                "token",
+                f"row {index}: the prefix is empty: nothing predicts the first token; begin it with the "
+                "begin-of-text token",
             )
         if row.plan is not None and not 0 <= row.plan < len(plans):
             raise WorkerError(

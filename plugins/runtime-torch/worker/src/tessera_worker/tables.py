@@ -58,7 +58,7 @@ INFLUENCE = pa.schema(
 
 
 def read(path: str, schema: pa.Schema) -> list[dict[str, Any]]:
-    """All rows of a file. Raises `WorkerError` (InvalidRequest) where it does not have the schema's columns."""
+    """All rows of a file. Raises `WorkerError` (InvalidRequest) where the schema's columns are not there."""
     try:
         with pa.memory_map(path) as source:
             table = pa.ipc.open_file(source).read_all()

@@ -23,8 +23,8 @@ class Windows:
 class Reading:
     """What the rows of a batch read.
 
-    Slots are places in the cache. Row b's first token is in slot `offsets[b]`; what is left of it is padding. Positions
-    count from a row's first token, so that padding moves no block and no sink.
+    Slots are places in the cache. Row b's first token is in slot `offsets[b]`; what is left of it is padding.
+    Positions count from a row's first token, so that padding moves no block and no sink.
     """
 
     offsets: tuple[int, ...] | None = None
