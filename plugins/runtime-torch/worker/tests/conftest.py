@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from tessera_worker.models import Model, load
-from tessera_worker.protocol import Load
 from transformers import (
     AutoModelForCausalLM,
     GemmaConfig,
@@ -21,6 +19,9 @@ from transformers import (
     Qwen2Config,
     Qwen3Config,
 )
+
+from tessera_worker.models import Model, load
+from tessera_worker.protocol import Load
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 97,

@@ -1,4 +1,4 @@
-"""What the worker's results must be: transformers' own eager attention, with masks written out pair by pair."""
+"""What results must be: transformers' own eager attention, with masks written out pair by pair."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import random
 from pathlib import Path
 
 import torch
-from tessera_worker.protocol import Plan
 from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface, AutoModelForCausalLM, PreTrainedModel
-from transformers.models.llama.modeling_llama import eager_attention_forward
+
+from tessera_worker.protocol import Plan
 
 _plan: list[Plan | None] = [None]
 

@@ -3,11 +3,12 @@ from __future__ import annotations
 import pytest
 import torch
 from reference import Reference, quiet, random_plan, tokens
+from transformers import AutoModelForCausalLM
+
 from tessera_worker import generate as generating
 from tessera_worker.errors import WorkerError
 from tessera_worker.generate import Prompt, batches, generate
 from tessera_worker.sampling import Sampler, Sampling
-from transformers import AutoModelForCausalLM
 
 GQA = "llama, grouped heads"
 

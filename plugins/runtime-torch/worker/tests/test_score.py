@@ -3,13 +3,12 @@ from __future__ import annotations
 import pytest
 import torch
 from conftest import make, open_model
-from reference import Reference, random_plan, tokens
+from reference import Reference, quiet, random_plan, tokens
+from transformers import LlamaConfig
+
 from tessera_worker import score as scoring
 from tessera_worker.errors import WorkerError
 from tessera_worker.score import Row, score
-from transformers import LlamaConfig
-
-from reference import quiet
 
 GQA = "llama, grouped heads"
 

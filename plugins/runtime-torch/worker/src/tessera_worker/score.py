@@ -69,8 +69,8 @@ def score(
                 if part == 1:
                     raise WorkerError(
                         "OutOfMemory",
-                        f"row {len(results)} ({len(left[0].prefix)} + {len(left[0].continuation)} tokens) does "
-                        f"not fit the device's memory; use a shorter one, or a smaller dtype ({error})",
+                        f"row {len(results)} ({len(left[0].prefix)} + {len(left[0].continuation)} tokens) "
+                        f"does not fit the device's memory; use a shorter one, or a smaller dtype ({error})",
                     ) from error
             if model.device.type == "cuda":
                 torch.cuda.empty_cache()
