@@ -36,8 +36,8 @@ export interface Options {
   readonly threads?: number
   /** How long a worker may be silent. */
   readonly patience?: Worker.Patience
-  /** Runs instead of `python -m tessera_worker`: a program that speaks its protocol, for tests. */
-  readonly command?: readonly [program: string, ...args: ReadonlyArray<string>]
+  /** The Python that runs the worker. Default: TESSERA_PYTHON, else the environment of `tessera doctor`, else python3. */
+  readonly python?: string
 }
 
 const threadsOf = ({ threads = availableParallelism() }: Options): number => threads
@@ -63,16 +63,10 @@ export const startWorker = (
   devices: string | undefined
 ): Effect.Effect<Worker.Worker, RuntimeError, Scope.Scope> =>
   Effect.gen(function* () {
-    const [program, ...args] = options.command ?? [
-      (yield* Interpreter.find).path,
-      "-m",
-      "tessera_worker",
-      "--device",
-      options.device ?? "auto"
-    ]
+    const program = options.python ?? (yield* Interpreter.find).path
     return yield* Worker.start({
       program,
-      args,
+      args: ["-m", "tessera_worker", "--device", options.device ?? "auto"],
       // Python looks for modules in its working folder first.
       cwd: fileURLToPath(Interpreter.sources),
       env: environment(options, devices),
