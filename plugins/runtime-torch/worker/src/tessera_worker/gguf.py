@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
+import torch
+import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from .errors import WorkerError
+from .errors import Reason, WorkerError
 from .models import DTYPES
 
 MAGIC = b"GGUF"
@@ -26,6 +30,8 @@ def convert_gguf(file: str, folder: str, dtype: str) -> list[str]:
     draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
         _write(source, draft, dtype)
+        # What mkdtemp makes is for its owner alone.
+        draft.chmod(0o755)
         if target.exists():
             target.rmdir()
         os.replace(draft, target)
@@ -48,12 +54,30 @@ def _check(source: Path, target: Path) -> None:
 
 
 def _write(source: Path, folder: Path, dtype: str) -> None:
-    where = {"gguf_file": source.name, "local_files_only": True}
+    where: dict[str, Any] = {"gguf_file": source.name, "local_files_only": True}
+    # Newer versions of transformers may otherwise leave weights packed.
+    packing = getattr(transformers, "GgufConfig", None)
+    unpacked = {} if packing is None else {"quantization_config": packing(dequantize=True)}
     try:
         tokenizer = AutoTokenizer.from_pretrained(source.parent, **where)
-        model = AutoModelForCausalLM.from_pretrained(source.parent, dtype=DTYPES[dtype], **where)
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            source.parent, dtype=DTYPES[dtype], **where, **unpacked
+        )
     except Exception as error:
-        reason = "Unsupported" if "not supported" in str(error) else "InvalidModel"
-        raise WorkerError(reason, f"{source} cannot be converted: {error}") from error  # type: ignore[arg-type]
-    model.save_pretrained(folder, max_shard_size="1TB")
+        reason: Reason = "Unsupported" if "not supported" in str(error) else "InvalidModel"
+        raise WorkerError(reason, f"{source} cannot be converted: {error}") from error
+    _plain(model).save_pretrained(folder, max_shard_size="1TB")
     tokenizer.save_pretrained(folder)
+
+
+def _plain(model: Any) -> Any:
+    """The same model, as if it had never been in a GGUF file: what came from one refuses to be saved."""
+    config = copy.deepcopy(model.config)
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    with torch.device("meta"):
+        plain = type(model)(config)
+    plain.load_state_dict(model.state_dict(), assign=True)
+    plain.tie_weights()
+    plain.generation_config = model.generation_config
+    return plain
