@@ -145,8 +145,11 @@ describe.skipIf(python === undefined)(
   "the two runtimes agree on the demo model in",
   { timeout: 300_000 },
   () => {
-    if (python !== undefined)
-      compare(demoModelPath, "News from Calaby. It rained for three days, and ".repeat(6), 16)
+    compare(
+      () => Promise.resolve(demoModelPath),
+      "News from Calaby. It rained for three days, and ".repeat(6),
+      16
+    )
   }
 )
 
@@ -158,6 +161,7 @@ const imported = async (file: string): Promise<string> => {
   })
   return Effect.gen(function* () {
     const { model } = (yield* run(made)).targets
+    if (model === undefined) return yield* Effect.dieMessage("the run made no model")
     return (yield* Effect.flatMap(Store, (store) => store.open(Model, model))).path
   }).pipe(Effect.scoped, Effect.provide(Layer.merge(torch, store)), Effect.runPromise)
 }

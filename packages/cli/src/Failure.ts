@@ -8,7 +8,7 @@ export const ExitCode = { ok: 0, stage: 1, usage: 2, store: 3, interrupted: 130 
 
 /** The command was asked for something that cannot be done as asked. */
 export class CliError extends Data.TaggedError("CliError")<{
-  readonly reason: "PipelineFile" | "Parameter" | "Artifact" | "Run" | "Output" | "Reproduced"
+  readonly reason: "PipelineFile" | "Parameter" | "Artifact" | "Run" | "Output" | "Reproduced" | "Doctor"
   /** The file, parameter, artifact or run. */
   readonly where: string
   readonly detail: string
@@ -111,7 +111,7 @@ const known = (error: Tagged, errors: ReadonlyArray<unknown>): Failure | undefin
   switch (error._tag) {
     case "CliError":
       return failure(
-        error.reason === "Reproduced" ? ExitCode.stage : ExitCode.usage,
+        error.reason === "Reproduced" || error.reason === "Doctor" ? ExitCode.stage : ExitCode.usage,
         reasonOf(error),
         messageOf(error),
         error instanceof CliError ? error.hint : undefined
