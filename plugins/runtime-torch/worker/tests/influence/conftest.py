@@ -1,0 +1,7 @@
+import os
+import sys
+from pathlib import Path
+
+# Before Triton is imported: its kernels run on the CPU.
+os.environ["TRITON_INTERPRET"] = "1"
+sys.path.append(str(Path(__file__).parents[2] / "bench"))
