@@ -4,7 +4,7 @@
  */
 import { execFile } from "node:child_process"
 import { mkdir, open, readFile, rename, rm, stat, statfs, utimes } from "node:fs/promises"
-import { join } from "node:path"
+import { basename, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import type { Progress } from "@tessera/core"
@@ -233,7 +233,8 @@ export const makeEnvironment = (
         fileURLToPath(wanted.lock)
       ],
       (line) => {
-        const [, label] = /^(?:Collecting|Requirement already satisfied:) (\S+)/.exec(line) ?? []
+        const [, found] = /^(?:Collecting|Processing|Requirement already satisfied:) (\S+)/.exec(line) ?? []
+        const label = found === undefined ? undefined : basename(found)
         if (label !== undefined)
           Runtime.runFork(show)(report({ done: ++done, total, unit: "packages", label }))
         if (line.startsWith("Installing"))

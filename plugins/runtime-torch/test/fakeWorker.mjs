@@ -9,6 +9,7 @@ import { createInterface } from "node:readline"
 const [scenario, file] = process.argv.slice(2)
 const say = (message) => process.stdout.write(`${JSON.stringify(message)}\n`)
 const note = (text) => file && appendFileSync(file, `${text}\n`)
+const gpu = { name: "NVIDIA H200", capability: "9.0", memory: 150_754_820_096 }
 const hello = {
   protocol: scenario === "older" ? 0 : 1,
   worker: "0.1.0",
@@ -16,9 +17,9 @@ const hello = {
   torch: "2.11.0",
   transformers: "5.24.0",
   triton: null,
-  devices: [],
-  cuda: null,
-  cudnn: null,
+  devices: scenario === "gpus" ? [gpu, gpu] : [],
+  cuda: scenario === "gpus" ? "13.0" : null,
+  cudnn: scenario === "gpus" ? "91900" : null,
   capabilities: ["generate", "score", "influence", "gguf"]
 }
 const loaded = { model: "m1", dtype: "float32", device: "cpu", parameters: 1, deviceMap: null }
@@ -83,6 +84,8 @@ createInterface({ input: process.stdin })
     if (scenario === "stops") note(line)
     if (scenario === "stops" && "cancel" in message)
       return say({ id: message.cancel, error: { reason: "Interrupted", detail: "stopped" } })
+    if (message.method !== "load" && "id" in message)
+      return say({ id: message.id, error: { reason: "Unsupported", detail: "this one only loads" } })
     if (message.method === "load") (onLoad[scenario] ?? ((id) => say({ id, result: loaded })))(message.id)
   })
   .on("close", () => scenario !== "family" && process.exit(0))
