@@ -12,6 +12,7 @@ import os
 import statistics
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from itertools import product
 from pathlib import Path
@@ -24,8 +25,9 @@ sys.path[:0] = [str(Path(__file__).parents[1] / "src"), str(Path(__file__).paren
 import official
 from inputs import KINDS, Inputs, inputs
 from model import BACKENDS, forward_backward, item, llama_8b
+
 from tessera_worker.errors import WorkerError
-from tessera_worker.influence import dense, eager, kernel
+from tessera_worker.influence import dense, eager, launch
 from tessera_worker.influence.profile import profile
 from tessera_worker.influence.tiles import Tile, Tiles, tiles_for
 
@@ -81,7 +83,7 @@ def accuracy(options: argparse.Namespace) -> Iterator[Row]:
             for absolute in (True, False):
                 kinds = {"scale": of.scale, "block": 64, "absolute": absolute}
                 want = eager.block_sums(exact.q, exact.k, exact.v, exact.d_o, reference, **kinds)
-                got = kernel.block_sums(of.q, of.k, of.v, of.d_o, lse, **kinds)
+                got = launch.block_sums(of.q, of.k, of.v, of.d_o, lse, **kinds)
                 error = ((got - want).norm(dim=(1, 2)) / want.norm(dim=(1, 2))).max().item()
                 row[f"{kind} {'abs' if absolute else 'signed'}"] = error
         row["attention"] = way.name
@@ -97,7 +99,7 @@ def _layer(n: int, head_dim: int = 128) -> tuple[Inputs, torch.Tensor]:
 
 def _kernel_ms(of: Inputs, lse: torch.Tensor, tiles: Tiles | None = None, absolute: bool = True) -> float:
     def run() -> None:
-        kernel.block_sums(
+        launch.block_sums(
             of.q, of.k, of.v, of.d_o, lse, scale=of.scale, block=64, absolute=absolute, tiles=tiles
         )
 
@@ -133,8 +135,17 @@ def tune(options: argparse.Namespace) -> Iterator[Row]:
             if queries % keys or queries & (queries - 1):
                 continue
             tile = Tile(queries, keys, warps, stages, tma, overlap)
-            row: Row = {"tile": f"{queries}x{keys}", "warps": warps, "stages": stages, "TMA": tma, "overlap": overlap}
-            for name, tiles in (("statistics", Tiles(tile, base.sums)), ("sums", Tiles(base.statistics, tile))):
+            row: Row = {
+                "tile": f"{queries}x{keys}",
+                "warps": warps,
+                "stages": stages,
+                "TMA": tma,
+                "overlap": overlap,
+            }
+            for name, tiles in (
+                ("statistics", Tiles(tile, base.sums)),
+                ("sums", Tiles(base.statistics, tile)),
+            ):
                 try:
                     row[f"{name} ms"] = _kernel_ms(of, lse, tiles)
                 except Exception as error:
@@ -165,7 +176,12 @@ def model(options: argparse.Namespace) -> Iterator[Row]:
             for backend in BACKENDS if n <= 8 * K else ["cuDNN"]:
                 took, peak = measured(
                     lambda backend=backend, all_logits=all_logits: forward_backward(
-                        llama, tokens, mask, backend=backend, all_logits=all_logits, checkpointing=checkpointing
+                        llama,
+                        tokens,
+                        mask,
+                        backend=backend,
+                        all_logits=all_logits,
+                        checkpointing=checkpointing,
                     ),
                     repeats,
                 )
@@ -197,7 +213,13 @@ def official_way(options: argparse.Namespace) -> Iterator[Row]:
             return
 
 
-SECTIONS = {"accuracy": accuracy, "kernel": kernel_alone, "model": model, "official": official_way, "tune": tune}
+SECTIONS = {
+    "accuracy": accuracy,
+    "kernel": kernel_alone,
+    "model": model,
+    "official": official_way,
+    "tune": tune,
+}
 
 
 def shown(value: object) -> str:
@@ -214,14 +236,21 @@ def table(rows: Iterable[Row]) -> list[Row]:
     for row in rows:
         if not done:
             print("| " + " | ".join(row) + " |\n|" + " --- |" * len(row))
-        print("| " + " | ".join(shown(row[key]) if key in row else "" for key in (done[0] if done else row)) + " |", flush=True)
+        print(
+            "| "
+            + " | ".join(shown(row[key]) if key in row else "" for key in (done[0] if done else row))
+            + " |",
+            flush=True,
+        )
         done.append(row)
     return done
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=["accuracy", "kernel", "model", "official"])
+    parser.add_argument(
+        "--only", nargs="+", choices=SECTIONS, default=["accuracy", "kernel", "model", "official"]
+    )
     parser.add_argument("--sizes", nargs="+", type=int, default=[n * K for n in (2, 4, 8, 16, 32, 64)])
     parser.add_argument("--quick", action="store_true", help="up to 8k only")
     parser.add_argument("--keep", choices=["blocks", "windows"], default="blocks")
@@ -232,16 +261,25 @@ def main() -> None:
         options.sizes = [n for n in options.sizes if n <= 8 * K]
     out = options.json or (Path(os.environ["OUT"]) / "influence.json" if "OUT" in os.environ else None)
     device = torch.cuda.get_device_properties(0)
-    print(f"{device.name}, torch {torch.__version__}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}")
+    print(
+        f"{device.name}, torch {torch.__version__}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
+    )
+    failed = False
     results: dict[str, Any] = {"device": device.name, "torch": torch.__version__}
     for name in options.only:
         start = time.perf_counter()
         print(f"\n## {name}\n\n{SECTIONS[name].__doc__}\n")
-        results[name] = table(SECTIONS[name](options))
+        try:
+            results[name] = table(SECTIONS[name](options))
+        except Exception:
+            # The other sections' figures are worth having all the same.
+            traceback.print_exc()
+            failed = True
         _clean()
         print(f"\n({time.perf_counter() - start:.0f} s)")
         if out is not None:
             out.write_text(json.dumps(results, indent=1))
+    sys.exit(failed)
 
 
 if __name__ == "__main__":

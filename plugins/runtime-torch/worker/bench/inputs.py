@@ -62,6 +62,11 @@ def inputs(
         u[0] = 1
         q[..., 0], k[..., 0] = 0, 0
         # Scores of key 0, so that it leaves 1e-6 or more to others.
-        q += u * torch.linspace(0, 18.5, n, device=device)[torch.randperm(n, generator=generator, device=device)][:, None, None]
+        q += (
+            u
+            * torch.linspace(0, 18.5, n, device=device)[
+                torch.randperm(n, generator=generator, device=device)
+            ][:, None, None]
+        )
         k[0] = u * head_dim**0.5
     return Inputs(*(x.to(dtype).transpose(0, 1) for x in (q, k, v, d_o)))

@@ -6,10 +6,11 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
-from tessera_worker.influence import memory
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+
+from tessera_worker.influence import memory
 
 BACKENDS = {"cuDNN": SDPBackend.CUDNN_ATTENTION, "flash": SDPBackend.FLASH_ATTENTION}
 
@@ -48,7 +49,13 @@ def item(model: LlamaForCausalLM, n: int) -> tuple[list[int], list[bool]]:
 
 
 def forward_backward(
-    model: LlamaForCausalLM, tokens: list[int], mask: list[bool], *, backend: str, all_logits: bool, checkpointing: bool
+    model: LlamaForCausalLM,
+    tokens: list[int],
+    mask: list[bool],
+    *,
+    backend: str,
+    all_logits: bool,
+    checkpointing: bool,
 ) -> None:
     """Cross-entropy and its gradient with respect to the embeddings, weights frozen, as transformers does it."""
     device = model.device

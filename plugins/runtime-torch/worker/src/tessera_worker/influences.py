@@ -29,14 +29,8 @@ def influence(
             f"block is {request.block} and sink {request.sink}; give a positive block and a multiple of it",
         )
     for index, item in enumerate(items):
-        if len(item["mask"]) != len(item["tokens"]) or len(item["tokens"]) < 2 or not any(item["mask"][1:]):
-            raise WorkerError(
-                "InvalidRequest",
-                f"item {index} has {len(item['tokens'])} tokens and {len(item['mask'])} flags; give two "
-                "tokens or more, a flag for each, and at least one true after the first",
-            )
         model.check_tokens(f"item {index}", item["tokens"])
-    rows = 0
+    rows = retries = 0
     with tables.writing(request.output, tables.INFLUENCE) as writer:
         for result in profile(
             model.module,
@@ -64,4 +58,5 @@ def influence(
                 ]
                 writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=tables.INFLUENCE))
                 rows += 1
-    return {"rows": rows}
+            retries += result.retries
+    return {"rows": rows, "retries": retries} if retries else {"rows": rows}

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 import torch
 from inputs import KINDS, Inputs, Kind, inputs
-from tessera_worker.influence import eager, kernel, reference
+
+from tessera_worker.influence import eager, launch, reference
 from tessera_worker.influence.tiles import Tile, Tiles
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::RuntimeWarning"),
-    pytest.mark.skipif(not kernel.INTERPRETED, reason="Triton was imported before it could be interpreted"),
+    pytest.mark.skipif(not launch.INTERPRETED, reason="Triton was imported before it could be interpreted"),
 ]
 
 # The interpreter's time goes by tiles.
@@ -33,7 +34,7 @@ def worst(got: torch.Tensor, want: torch.Tensor) -> float:
 def by_kernel(of: Inputs, block: int, absolute: bool, tile: Tile = SMALL) -> torch.Tensor:
     lse = of.double().lse().float()
     sums = {"scale": of.scale, "block": block, "absolute": absolute, "tiles": Tiles(tile, tile)}
-    return kernel.block_sums(of.q, of.k, of.v, of.d_o, lse, **sums)
+    return launch.block_sums(of.q, of.k, of.v, of.d_o, lse, **sums)
 
 
 def of_kind(kind: Kind, **changes: Any) -> Inputs:
@@ -58,15 +59,15 @@ def test_block_sums_equal_float64_in_every_precision(kind: Kind, dtype: torch.dt
 @pytest.mark.parametrize("head_dim", [64, 96, 128, 256])
 @pytest.mark.parametrize("group", [1, 4, 8])
 def test_block_sums_equal_float64_for_every_head_dimension_and_group(head_dim: int, group: int) -> None:
-    of = of_kind("sink", n=100, head_dim=head_dim, group=group)
+    of = of_kind("sink", n=80, head_dim=head_dim, group=group)
     assert worst(by_kernel(of, 32, True), wanted(of, 32, True)) < 1e-5
 
 
 @pytest.mark.parametrize("tma", [False, True])
 @pytest.mark.parametrize("overlap", [False, True])
-@pytest.mark.parametrize(("queries", "keys"), [(64, 32), (128, 64), (64, 16)])
+@pytest.mark.parametrize(("queries", "keys"), [(64, 32), (128, 64)])
 def test_tile_shapes_make_no_difference(queries: int, keys: int, tma: bool, overlap: bool) -> None:
-    of = of_kind("peaked", n=200, kv_heads=2, group=2)
+    of = of_kind("peaked", n=140, kv_heads=2)
     tile = Tile(queries, keys, 4, 1, tma, overlap)
     assert worst(by_kernel(of, 32, True, tile), wanted(of, 32, True)) < 1e-5
 
@@ -90,8 +91,9 @@ def test_queries_without_gradient_have_no_influence() -> None:
 
 
 def test_the_first_token_has_no_other_key_to_turn_to() -> None:
-    of = of_kind("flat", n=16)
-    assert float(eager.block_sums(of.q, of.k, of.v, of.d_o, of.lse(), scale=1, block=1, absolute=True)[0, 0, 0]) == 0
+    of = of_kind("flat", n=16).double()
+    sums = eager.block_sums(of.q, of.k, of.v, of.d_o, of.lse(), scale=of.scale, block=1, absolute=True)
+    assert float(sums[0, 0, 0]) == 0
     one = of_kind("flat", n=1)
     assert float(by_kernel(one, 16, True)) == 0
 

@@ -1,3 +1,4 @@
+# mypy: allow-untyped-calls
 """The attention of models under a profile: dense, and its backward tells the collector what influence is made of.
 
 It is registered with transformers' `AttentionInterface`; what it reports to is found through a context variable.
@@ -94,7 +95,9 @@ def attend(
     collector = _collector.get()
     layer = getattr(module, "layer_idx", None)
     if collector is None or not isinstance(layer, int):
-        raise WorkerError("Unsupported", f"{type(module).__name__} does not say which layer it is, or is not profiled")
+        raise WorkerError(
+            "Unsupported", f"{type(module).__name__} does not say which layer it is, or is not profiled"
+        )
     _refuse(query, key, value, attention_mask, kwargs)
     collector.check()
     heads, kv_heads = query.shape[1], key.shape[1]

@@ -1,3 +1,4 @@
+# mypy: allow-untyped-calls
 """Dense causal attention that gives its log-sum-exp, and its backward, by the fastest kernel that takes the shapes."""
 
 from __future__ import annotations
@@ -137,9 +138,7 @@ def differentiate(
     return d_q, d_k, d_v
 
 
-def _fit(
-    way: Dense, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _fit(way: Dense, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     group = q.shape[1] // k.shape[1]
     if way.grouped or group == 1:
         return k, v
@@ -158,7 +157,10 @@ def best(device: torch.device, dtype: torch.dtype, heads: int, kv_heads: int, he
     ways = [CUDNN, FLASH, EFFICIENT] if device.type == "cuda" else [CPU]
     said = []
     for way in ways:
-        q, k = (torch.ones((1, 128, h, head_dim), device=device, dtype=dtype).transpose(1, 2) for h in (heads, kv_heads))
+        q, k = (
+            torch.ones((1, 128, h, head_dim), device=device, dtype=dtype).transpose(1, 2)
+            for h in (heads, kv_heads)
+        )
         try:
             of = attend(way, q, k, k, head_dim**-0.5)
             d_q, d_k, _ = differentiate(way, of.out, q, k, k, of, head_dim**-0.5)

@@ -50,7 +50,7 @@ def block_sums(
     block: int,
     absolute: bool,
 ) -> torch.Tensor:
-    """As `kernel.block_sums`, on any device, for any block, in float32 (float64 for float64)."""
+    """As `launch.block_sums`, on any device, for any block, in float32 (float64 for float64)."""
     heads, n, dim = q.shape
     kv_heads = k.shape[0]
     group = heads // kv_heads

@@ -1,3 +1,4 @@
+# mypy: ignore-errors
 """Block sums of influence on the GPU, without an N × N matrix in memory.
 
 With S the scaled scores, A = softmax(S), dA = dO Vᵀ and δ = Σ_k A dA, the influence of dropping A[i, j] with the row
@@ -13,20 +14,9 @@ sums of cells. Each cell is written by one program in a fixed order, so results 
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
-import torch
 import triton
 import triton.language as tl
-from triton.tools.tensor_descriptor import TensorDescriptor
 
-from .tiles import Tile, Tiles, tiles_for
-
-INTERPRETED: bool = triton.knobs.runtime.interpret
-
-CELL_QUERIES = 16
-LOG2_E = 1.4426950408889634
 # Above this an entry stands apart. A little over 1/2, so that rounding can't set two apart.
 _APART = tl.constexpr(-0.9971)
 _ROW_HAS_APART = tl.constexpr(0.75)
@@ -147,15 +137,21 @@ def row_statistics(
             # The products of the next tile run beside the arithmetic of this one.
             x, da = _products(q, do, k_at, v_at, kv, 0, skn, svn, N, dim, BN, D, EXACT, True, TMA, PRECISION)
             for n in range(BN, start + 1, BN):
-                y, db = _products(q, do, k_at, v_at, kv, n, skn, svn, N, dim, BN, D, EXACT, True, TMA, PRECISION)
-                rest, s, t = _add_statistics(x, da, lse2, scale2, rows, n - BN, rest, s, t, False, BM, BN, FAST)
+                y, db = _products(
+                    q, do, k_at, v_at, kv, n, skn, svn, N, dim, BN, D, EXACT, True, TMA, PRECISION
+                )
+                rest, s, t = _add_statistics(
+                    x, da, lse2, scale2, rows, n - BN, rest, s, t, False, BM, BN, FAST
+                )
                 x = y
                 da = db
             rest, s, t = _add_statistics(x, da, lse2, scale2, rows, start, rest, s, t, True, BM, BN, FAST)
             tail += BN
         else:
             for n in range(0, start, BN):
-                x, da = _products(q, do, k_at, v_at, kv, n, skn, svn, N, dim, BN, D, EXACT, False, TMA, PRECISION)
+                x, da = _products(
+                    q, do, k_at, v_at, kv, n, skn, svn, N, dim, BN, D, EXACT, False, TMA, PRECISION
+                )
                 rest, s, t = _add_statistics(x, da, lse2, scale2, rows, n, rest, s, t, False, BM, BN, FAST)
         for n in range(tail, tl.minimum(start + BM, N), BN):
             x, da = _products(q, do, k_at, v_at, kv, n, skn, svn, N, dim, BN, D, EXACT, True, TMA, PRECISION)
@@ -215,13 +211,17 @@ def cell_sums(
         threshold = tl.where(apart < float("inf"), 1.0, float("-inf"))
         r = start // 16 + tl.arange(0, BM // 16)
         c = tl.arange(0, BN // CELL)
-        out = OUT + h.to(tl.int64) * out_rows * out_columns + r[:, None].to(tl.int64) * out_columns + c[None, :]
+        out = (
+            OUT + h.to(tl.int64) * out_rows * out_columns + r[:, None].to(tl.int64) * out_columns + c[None, :]
+        )
         inside = (r[:, None] < out_rows) & (c[None, :] < BN // CELL)
         tail = start
         if OVERLAP:
             x, da = _products(q, do, k_at, v_at, kv, 0, skn, svn, N, dim, BN, D, EXACT, True, TMA, PRECISION)
             for n in range(BN, start + 1, BN):
-                y, db = _products(q, do, k_at, v_at, kv, n, skn, svn, N, dim, BN, D, EXACT, True, TMA, PRECISION)
+                y, db = _products(
+                    q, do, k_at, v_at, kv, n, skn, svn, N, dim, BN, D, EXACT, True, TMA, PRECISION
+                )
                 _store_sums(out, inside, 0, x, da, lse2, scale2, delta, threshold, apart, rows, n - BN, False, BM, BN, CELL,
                             ABS, FAST)  # fmt: skip
                 x = y
@@ -231,97 +231,12 @@ def cell_sums(
             tail += BN
         else:
             for n in range(0, start, BN):
-                x, da = _products(q, do, k_at, v_at, kv, n, skn, svn, N, dim, BN, D, EXACT, False, TMA, PRECISION)
+                x, da = _products(
+                    q, do, k_at, v_at, kv, n, skn, svn, N, dim, BN, D, EXACT, False, TMA, PRECISION
+                )
                 _store_sums(out, inside, 0, x, da, lse2, scale2, delta, threshold, apart, rows, n, False, BM, BN, CELL,
                             ABS, FAST)  # fmt: skip
         for n in range(tail, tl.minimum(start + BM, N), BN):
             x, da = _products(q, do, k_at, v_at, kv, n, skn, svn, N, dim, BN, D, EXACT, True, TMA, PRECISION)
             _store_sums(out, inside, out_columns - n // CELL, x, da, lse2, scale2, delta, threshold, apart, rows, n, True, BM,
                         BN, CELL, ABS, FAST)  # fmt: skip
-
-
-def _operand(matrix: torch.Tensor, tile: Tile, padded: int) -> tuple[Any, int, int]:
-    """Keys or values as the kernel takes them, and their strides."""
-    if not tile.tma:
-        return matrix, matrix.stride(0), matrix.stride(1)
-    shape, strides = list(matrix.shape), list(matrix.stride())
-    return TensorDescriptor(matrix, shape, strides, [1, tile.keys, padded]), 0, 0
-
-
-def _tma_ready(matrix: torch.Tensor) -> bool:
-    size = matrix.element_size()
-    return matrix.data_ptr() % 16 == 0 and all(stride * size % 16 == 0 for stride in matrix.stride()[:-1])
-
-
-def supports(dtype: torch.dtype, head_dim: int, block: int) -> bool:
-    """Whether the kernel computes such sums; the eager way computes all."""
-    known = dtype in (torch.float32, torch.bfloat16, torch.float16)
-    return known and head_dim <= 256 and block % CELL_QUERIES == 0
-
-
-def block_sums(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
-    d_o: torch.Tensor,
-    lse: torch.Tensor,
-    *,
-    scale: float,
-    block: int,
-    absolute: bool,
-    tiles: Tiles | None = None,
-) -> torch.Tensor:
-    """Sums of E or |E| over block × block tiles [query head, blocks, blocks] in float32, zero above the diagonal.
-
-    Args:
-        q: queries [query head, N, head dim], in bf16, fp16 or fp32.
-        k, v: keys and values [KV head, N, head dim].
-        d_o: gradient of the loss with respect to the attention's output, like `q`.
-        lse: log-sum-exp of the scaled scores [query head, N], natural, float32.
-        scale: factor of the scores.
-        block: tokens a side, a multiple of 16.
-        absolute: sums |E| rather than E.
-        tiles: tile shapes; default: those for the device.
-    """
-    heads, n, dim = q.shape
-    q, k, v, d_o = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, k, v, d_o))
-    lse = lse.contiguous()
-    padded = max(64, triton.next_power_of_2(dim))
-    if tiles is None:
-        capability = torch.cuda.get_device_capability(q.device) if q.is_cuda else (9, 0)
-        tiles = tiles_for(capability, q.element_size(), padded)
-    if INTERPRETED and q.dtype == torch.bfloat16:
-        # The interpreter multiplies the bits of bf16.
-        q, k, v, d_o = (x.float() for x in (q, k, v, d_o))
-    blocks = triton.cdiv(n, block)
-    cell = min(block & -block, tiles.sums.keys)
-    shape = (heads, blocks * block // CELL_QUERIES, blocks * block // cell)
-    cells = torch.zeros(shape, device=q.device, dtype=torch.float32)
-    delta, apart = torch.empty((2, heads, n), device=q.device, dtype=torch.float32)
-    strides = (q.stride(0), q.stride(1))
-    fixed: dict[str, Any] = {
-        "GROUP": heads // k.shape[0],
-        "D": padded,
-        "EXACT": padded == dim,
-        "FAST": not INTERPRETED,
-        "PRECISION": "ieee" if q.dtype == torch.float32 else "tf32",
-    }
-
-    def arguments(tile: Tile) -> tuple[list[Any], list[int], dict[str, Any]]:
-        tma = tile.tma and _tma_ready(k) and _tma_ready(v)
-        tile = replace(tile, tma=tma)
-        (k_at, *k_strides), (v_at, *v_strides) = _operand(k, tile, padded), _operand(v, tile, padded)
-        options = {"BM": tile.queries, "BN": tile.keys, "TMA": tma, "OVERLAP": tile.overlap, "num_warps": tile.warps, "num_stages": tile.stages}
-        return [q, k_at, v_at, d_o, lse, delta, apart], [*strides, *k_strides, *v_strides, *d_o.stride()[:2]], options
-
-    with torch.cuda.device_of(q):
-        tensors, numbers, options = arguments(tiles.statistics)
-        grid = (heads, triton.cdiv(n, tiles.statistics.queries))
-        row_statistics[grid](*tensors, *numbers, n, dim, scale * LOG2_E, **options, **fixed)
-        tensors, numbers, options = arguments(tiles.sums)
-        grid = (heads, triton.cdiv(n, tiles.sums.queries))
-        extent = cells.shape[1:]
-        cell_sums[grid](
-            *tensors, cells, *numbers, n, dim, *extent, scale * LOG2_E, CELL=cell, ABS=absolute, **options, **fixed
-        )
-    return cells.view(heads, blocks, block // CELL_QUERIES, blocks, block // cell).sum((2, 4))

@@ -1,3 +1,4 @@
+# mypy: allow-untyped-calls
 """Which activations a profile keeps: all, what attention gave, or the layers' inputs only."""
 
 from __future__ import annotations
@@ -80,7 +81,9 @@ def keeping(
         forward, recompute = create_selective_checkpoint_contexts(dense.OPERATORS)
         return forward, both(again(), recompute)
 
-    model.gradient_checkpointing_enable({"use_reentrant": False, "context_fn": contexts, "preserve_rng_state": False})
+    model.gradient_checkpointing_enable(
+        {"use_reentrant": False, "context_fn": contexts, "preserve_rng_state": False}
+    )
     # Layers are computed again in training mode only; what is inside of them, dropout above all, stays in evaluation.
     layers = [module for module in model.modules() if getattr(module, "gradient_checkpointing", False)]
     was = [layer.training for layer in layers]

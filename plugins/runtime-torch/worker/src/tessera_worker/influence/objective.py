@@ -1,3 +1,4 @@
+# mypy: allow-untyped-calls
 """What is differentiated: the mean objective of an item's counted tokens, from the last layer's output.
 
 Logits of one chunk of tokens are held at a time, and their gradient goes back to the hidden states at once.
@@ -42,7 +43,8 @@ def head_of(model: PreTrainedModel) -> Head:
         _checked[model] = _equals_forward(model)
     if not _checked[model]:
         raise WorkerError(
-            "Unsupported", f"{type(model).__name__} does more to logits than scale or softcap them: it can't be profiled"
+            "Unsupported",
+            f"{type(model).__name__} does more to logits than scale or softcap them: it can't be profiled",
         )
     return _head(model)
 
@@ -71,7 +73,8 @@ def _head(model: PreTrainedModel) -> Head:
 
 
 def _equals_forward(model: PreTrainedModel) -> bool:
-    ids = torch.zeros((1, 1), dtype=torch.long, device=model.get_input_embeddings().weight.device)
+    embeddings: Any = model.get_input_embeddings()
+    ids = torch.zeros((1, 1), dtype=torch.long, device=embeddings.weight.device)
     with torch.no_grad():
         wanted = model(input_ids=ids, use_cache=False).logits[0].float()
         got = _head(model)(decode(model, ids)[0]).float().to(wanted.device)

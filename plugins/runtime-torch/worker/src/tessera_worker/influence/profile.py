@@ -1,16 +1,17 @@
+# mypy: allow-untyped-calls
 """Influence profiles of a model: block sums of every layer and query head, item by item."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from transformers import PreTrainedModel
 
-from ..errors import WorkerError, interrupted
+from ..errors import WorkerError
 from . import attention, memory
 from .objective import Objective, mean_objective
 from .sums import Keep, Sum, Sums
@@ -127,11 +128,12 @@ def _pass(
     kept: memory.Kept,
 ) -> float:
     """Forward and backward: the loss; the collector gets the layers' sums."""
-    device = model.get_input_embeddings().weight.device
+    embeddings: Any = model.get_input_embeddings()
+    device = embeddings.weight.device
     ids = torch.tensor(tokens, dtype=torch.long, device=device)[None]
     flags = torch.tensor(mask, dtype=torch.bool, device=device)
 
-    def collecting() -> attention.collecting:
+    def collecting() -> AbstractContextManager[None]:
         return attention.collecting(collector)
 
     with torch.enable_grad(), collecting(), memory.keeping(model, kept, collecting):

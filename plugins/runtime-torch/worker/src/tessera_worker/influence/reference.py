@@ -1,3 +1,4 @@
+# mypy: allow-untyped-calls
 """Influence by its definition, for small sizes: whole attention matrices, one row's softmax without each key."""
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ def dropped(a: torch.Tensor, d_a: torch.Tensor) -> torch.Tensor:
     return e
 
 
-def entries(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, d_o: torch.Tensor, scale: float) -> torch.Tensor:
+def entries(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, d_o: torch.Tensor, scale: float
+) -> torch.Tensor:
     """E [query head, N, N] of causal attention; k and v have one head a group of query heads."""
     group = q.shape[0] // k.shape[0]
     k, v = k.repeat_interleave(group, 0), v.repeat_interleave(group, 0)
@@ -35,4 +38,5 @@ def sum_blocks(e: torch.Tensor, block: int) -> torch.Tensor:
     rows, columns = e.shape[-2:]
     padded = torch.nn.functional.pad(e, (0, -columns % block, 0, -rows % block))
     parts = padded.unflatten(-1, (-1, block)).unflatten(-3, (-1, block))
-    return parts.sum((-1, -3))
+    sums: torch.Tensor = parts.sum((-1, -3))
+    return sums

@@ -25,12 +25,12 @@ def block_sums(
     block: int,
     absolute: bool,
 ) -> torch.Tensor:
-    """[query head, blocks, blocks], by the kernel where it can (see `kernel.block_sums`)."""
+    """[query head, blocks, blocks], by the kernel where it can (see `launch.block_sums`)."""
     if q.is_cuda:
-        from . import kernel
+        from . import launch
 
-        if kernel.supports(q.dtype, q.shape[-1], block):
-            return kernel.block_sums(q, k, v, d_o, lse, scale=scale, block=block, absolute=absolute)
+        if launch.supports(q.dtype, q.shape[-1], block):
+            return launch.block_sums(q, k, v, d_o, lse, scale=scale, block=block, absolute=absolute)
     return eager.block_sums(q, k, v, d_o, lse, scale=scale, block=block, absolute=absolute)
 
 
@@ -43,7 +43,11 @@ def window_sums(sums: torch.Tensor, block: int, sink: int) -> torch.Tensor:
     kept = torch.tril(sums).clone()
     kept[:, :, : -(-sink // block)] = 0
     # Row i shifted so that its column is the distance to the query block: a diagonal's sum is a column's.
-    shifted = torch.nn.functional.pad(kept.flip(2), (1, 0)).reshape(heads, -1)[:, blocks:].view(heads, blocks, blocks)
+    shifted = (
+        torch.nn.functional.pad(kept.flip(2), (1, 0))
+        .reshape(heads, -1)[:, blocks:]
+        .view(heads, blocks, blocks)
+    )
     by_distance = shifted.to(torch.float64).sum(1)
     tails = by_distance.flip(1).cumsum(1).flip(1).to(sums.dtype)
     return torch.nn.functional.pad(tails, (0, 1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ def _same(tile: Tile) -> Tiles:
 
 # 16-bit elements, by head dimension rounded up to a power of two. Measured on H100 and H200.
 _HOPPER = {
-    64: _same(Tile(128, 64, 8, 3)),
-    128: _same(Tile(128, 64, 8, 3)),
-    256: _same(Tile(64, 64, 4, 2)),
+    64: _same(Tile(128, 64, 8, 3, tma=True)),
+    128: _same(Tile(128, 32, 8, 3)),
+    256: _same(Tile(64, 64, 4, 2, tma=True)),
 }
 # Less shared memory: 100 KiB a program.
 _OTHER = {
@@ -52,7 +52,3 @@ def tiles_for(capability: tuple[int, int], element_bytes: int, head_dim: int) ->
     if element_bytes == 4:
         return _FLOAT32[head_dim]
     return (_HOPPER if capability >= (9, 0) else _OTHER)[head_dim]
-
-
-def with_tma(tiles: Tiles, tma: bool) -> Tiles:
-    return Tiles(replace(tiles.statistics, tma=tma), replace(tiles.sums, tma=tma))
