@@ -47,9 +47,6 @@ class KvCacheLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
     def get_max_length(self) -> int:
         return self.capacity
 
-    # What transformers before 5.23 calls it.
-    get_max_cache_shape = get_max_length
-
 
 class KvCache(Cache):
     """A cache of full attention in every layer.

@@ -57,7 +57,7 @@ class Channel:
         return id in self._cancelled
 
     def done(self, id: int) -> None:
-        """To be called once a request is answered."""
+        """To be called once a request's answer is known."""
         with self._state:
             self._pending.discard(id)
             self._cancelled.discard(id)

@@ -122,7 +122,7 @@ def load(request: Load) -> Model:
         query_heads=(),
         vocabulary=config.vocab_size,
         max_positions=getattr(config, "max_position_embeddings", None),
-        # Its name changed in transformers 5.23.
+        # Its name changed in transformers 5.24.
         _cache_argument="cache" if "cache" in signature else "past_key_values",
     )
     return _probed(model)

@@ -34,8 +34,10 @@ class Server:
         """Never returns: the process ends with its standard input."""
         while True:
             request = self._channel.next()
-            self._channel.send({"id": request.id, **self._answer(request)})
+            answer = self._answer(request)
+            # Before the answer goes out: whoever has it may use the number again.
             self._channel.done(request.id)
+            self._channel.send({"id": request.id, **answer})
 
     def _answer(self, request: Request) -> dict[str, object]:
         def progress(unit: str) -> Progress:
