@@ -83,33 +83,35 @@ const node: Effect.Effect<Check> = Effect.sync(() => {
 
 /** The folder itself, or the nearest one above it that is there. */
 const nearest = async (folder: string): Promise<string> => {
-  const there = await stat(folder).then(
-    (found) => found.isDirectory(),
-    () => false
-  )
-  const above = path.dirname(folder)
-  return there || above === folder ? folder : nearest(above)
+  const found = await stat(folder).catch(() => undefined)
+  if (found?.isDirectory() === true) return folder
+  if (found !== undefined) throw new Error(`${folder} is not a folder`)
+  return nearest(path.dirname(folder))
 }
 
-const store = (folder: string): Effect.Effect<ReadonlyArray<Check>> =>
-  Effect.promise(async () => {
-    const root = path.resolve(folder)
-    const hint = "Choose another folder with --store or TESSERA_STORE."
+const store = (folder: string): Effect.Effect<ReadonlyArray<Check>> => {
+  const root = path.resolve(folder)
+  const hint = "Choose another folder with --store or TESSERA_STORE."
+  return Effect.tryPromise(async () => {
     const there = await nearest(root)
-    const refused = await access(there, constants.W_OK).then(
-      () => undefined,
-      (cause: unknown) => messageOf(cause)
-    )
-    if (refused !== undefined)
-      return [{ name: "store", status: "failed", found: `${root}: ${refused}`, hint }]
+    await access(there, constants.W_OK)
     const { bavail, bsize } = await statfs(there)
-    const free = bavail * bsize
-    const disk = { name: "disk", found: `${Format.bytes(free)} free` }
-    return [
-      { name: "store", status: "ok", found: root },
-      free < LEAST ? { ...disk, status: "failed", hint } : { ...disk, status: "ok" }
-    ]
-  })
+    return bavail * bsize
+  }).pipe(
+    Effect.map((free): ReadonlyArray<Check> => {
+      const disk = { name: "disk", found: `${Format.bytes(free)} free` }
+      return [
+        { name: "store", status: "ok", found: root },
+        free < LEAST ? { ...disk, status: "failed", hint } : { ...disk, status: "ok" }
+      ]
+    }),
+    Effect.catchAll(({ error }) =>
+      Effect.succeed([
+        { name: "store", status: "failed" as const, found: `${root}: ${messageOf(error)}`, hint }
+      ])
+    )
+  )
+}
 
 const ofPlugin = (plugin: string): Effect.Effect<ReadonlyArray<Check>, CliError> =>
   Effect.flatMap(
@@ -139,7 +141,11 @@ const install = (what: string): Effect.Effect<string, CliError> =>
         ...(hint === undefined ? {} : { hint })
       })
     if (plugin === undefined)
-      return yield* fail(`there is no such thing to install; there is ${Object.keys(plugins).join(", ")}`)
+      return yield* new CliError({
+        reason: "Parameter",
+        where: `--install ${what}`,
+        detail: `there is no such thing to install; there is ${Object.keys(plugins).join(", ")}`
+      })
     const found = yield* doctorOf(plugin)
     if (Option.isNone(found)) return yield* fail(`${plugin} is not installed`, `npm install ${plugin}`)
     const report = ({ done, total, unit, label }: Progress) =>
