@@ -2,7 +2,7 @@
 import { NodeContext } from "@effect/platform-node"
 import { calibrate } from "@tessera/calibration-multinews"
 import { demoModelPath, demoPrompts } from "@tessera/demo"
-import { profileItem } from "@tessera/profiler-gradient"
+import { profileItem, profileLength } from "@tessera/profiler-gradient"
 import { RuntimeCpu } from "@tessera/runtime-cpu"
 import { testStage } from "@tessera/testing"
 import { evaluateAnswer, evaluateRecord } from "@tessera/validator"
@@ -34,6 +34,14 @@ testStage(evaluateAnswer, {
   inputs: { model, heldOut: calibration, candidates: candidates(0.5) },
   params: {},
   each: { heldOut: "item" },
+  tolerance,
+  layer
+})
+
+testStage(profileLength, {
+  inputs: { model, calibration: [...calibration, calibrationItem("ccc", 96, 8)] },
+  params: { block: 16, sink: 16, keepBlocks: true },
+  each: { calibration: "length" },
   tolerance,
   layer
 })

@@ -3,7 +3,7 @@
  */
 import { document } from "@tessera/core"
 import { Schema } from "effect"
-import { cachedTokens, Geometry, Rule } from "./Rule.js"
+import { cachedTokens, Geometry, Rule, windowBlocks } from "./Rule.js"
 
 /** The attention shape of the model a plan was made for. */
 export const AttentionShape = Schema.Struct({
@@ -87,6 +87,14 @@ export const ruleOfQueryHead = (plan: Plan, layer: number, head: number): Rule =
     throw new RangeError(`plan ${plan.name} has no rule for layer ${layer}, query head ${head}`)
   return rule
 }
+
+/** Windows in blocks at length N, the diagonal block included, by layer and query head. */
+export const planWindows = (plan: Plan, length: number): ReadonlyArray<ReadonlyArray<number>> =>
+  plan.rules.map((_, layer) =>
+    Array.from({ length: plan.model.queryHeads }, (_, head) =>
+      windowBlocks(ruleOfQueryHead(plan, layer, head), plan.geometry, length)
+    )
+  )
 
 /**
  * Tokens each KV head of each layer caches at length N: the longest of the query heads that share it (a query-head

@@ -83,7 +83,7 @@ const stamp = (file) => {
  */
 export const settled = (file) => {
   const before = stamp(file)
-  return Date.now() - Number(statSync(file).ctimeMs) > 3000 ? before : undefined
+  return Date.now() - statSync(file).ctimeMs > 3000 ? before : undefined
 }
 
 const link = (dependency) => {

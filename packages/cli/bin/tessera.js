@@ -23,7 +23,9 @@ const typescript = async (exports) => {
   registerHooks("./hooks.js", import.meta.url, { data: { own: import.meta.url, cwd, exports } })
 }
 
-const wantsHelp = process.argv.length <= 3 || process.argv.some((arg) => arg === "--help" || arg === "-h")
+const wantsHelp =
+  (process.argv.length <= 3 && process.argv[2] !== "doctor") ||
+  process.argv.some((arg) => arg === "--help" || arg === "-h")
 /** Verbs that load no pipeline. */
 const readsStore = ["show", "log", "diff", "gc", "pin", "export", "import", "keys"].includes(process.argv[2])
 
@@ -74,6 +76,6 @@ if (fast !== undefined) {
     modules[bundle.main]()
   }
 } else {
-  if (setting !== "off" && process.env.CI === undefined) bundle.build()
+  if (setting !== "off" && process.env.CI === undefined) void bundle.build()
   await fromFiles()
 }

@@ -4,6 +4,7 @@
 import { Args, Command, HelpDoc, Options, Usage } from "@effect/cli"
 import { Effect, Option } from "effect"
 import { common, help, json, lazy, verbose } from "./CommandParts.js"
+import { doctor } from "./DoctorCommand.js"
 import { keys } from "./KeyCommands.js"
 import { diff, gc, log, pin, show } from "./StoreCommands.js"
 import { exportVerb, importVerb } from "./MoveCommands.js"
@@ -297,6 +298,7 @@ export const tessera = Command.make("tessera").pipe(
         HelpDoc.p("export <run>: a run with its log, results and blobs, as one tar"),
         HelpDoc.p("import <file>: brings an exported run into the store"),
         HelpDoc.p("keys new|public <file>: keys that sign results which machines share"),
+        HelpDoc.p("doctor: what pipelines need of this machine, and whether it is there"),
         HelpDoc.p("job <file>: one execution that run, or a cluster, wrote down")
       ]),
       HelpDoc.p("tessera <verb> --help tells more, with examples."),
@@ -320,6 +322,7 @@ export const tessera = Command.make("tessera").pipe(
     exportVerb,
     importVerb,
     keys,
+    doctor,
     job
   ])
 )
@@ -334,6 +337,7 @@ const usages: Readonly<Record<string, Usage.Usage>> = {
   show: Command.getUsage(show),
   log: Command.getUsage(log),
   diff: Command.getUsage(diff),
+  doctor: Command.getUsage(doctor),
   graph: Command.getUsage(graph),
   gc: Command.getUsage(gc),
   job: Command.getUsage(job),

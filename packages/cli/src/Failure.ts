@@ -8,7 +8,8 @@ export const ExitCode = { ok: 0, stage: 1, usage: 2, store: 3, interrupted: 130 
 
 /** The command was asked for something that cannot be done as asked. */
 export class CliError extends Data.TaggedError("CliError")<{
-  readonly reason: "PipelineFile" | "Parameter" | "Artifact" | "Run" | "Output" | "Reproduced" | "Killed"
+  readonly reason:
+    "PipelineFile" | "Parameter" | "Artifact" | "Run" | "Output" | "Reproduced" | "Killed" | "Doctor"
   /** The file, parameter, artifact or run. */
   readonly where: string
   readonly detail: string
@@ -111,7 +112,7 @@ const known = (error: Tagged, errors: ReadonlyArray<unknown>): Failure | undefin
   switch (error._tag) {
     case "CliError":
       return failure(
-        error.reason === "Reproduced" || error.reason === "Killed" ? ExitCode.stage : ExitCode.usage,
+        /^(Reproduced|Killed|Doctor)$/.test(String(error.reason)) ? ExitCode.stage : ExitCode.usage,
         reasonOf(error),
         messageOf(error),
         error instanceof CliError ? error.hint : undefined

@@ -2,7 +2,7 @@
  * A stage: a typed, keyed step. Applying it to refs yields refs, so wiring is function application.
  */
 import type * as Arrow from "apache-arrow"
-import type { Duration, Effect, Schema, Scope, Stream } from "effect"
+import { Context, type Duration, type Effect, type Schema, type Scope, type Stream } from "effect"
 import type { ArtifactError } from "./Errors.js"
 import type { Edge, Node } from "./Graph.js"
 import type { Document, Fields, Port, Ports, Row, Shards, Table, Tree } from "./Port.js"
@@ -72,6 +72,14 @@ export interface Task {
   readonly report: (progress: Progress) => Effect.Effect<void>
 }
 
+/**
+ * The task that the engine runs in this fiber; undefined outside of any. For services that many stages share: a runtime
+ * takes the GPU that the task holds, and reports to who watches it. A stage has its task as an argument.
+ */
+export class CurrentTask extends Context.Reference<CurrentTask>()("@tessera/core/CurrentTask", {
+  defaultValue: (): Task | undefined => undefined
+}) {}
+
 /** What a result depends on besides code, parameters and inputs: the runtime behind a service, the device. */
 export interface Fingerprint {
   /** Names and versions, such as `{ runtime: "cpu", onnxruntime: "1.30.0" }`. */
@@ -133,7 +141,8 @@ export interface StageSpec<In extends Ports, Out extends Ports, P, PI, S, E, R, 
   readonly params: Schema.Schema<P, PI>
   readonly reproducible?: Reproducible
   // What follows is in no key: it decides where and when a result is made, never what it is.
-  readonly resources?: Resources
+  /** An effect where a service knows it: a runtime that computes on a GPU asks for one. */
+  readonly resources?: Resources | Effect.Effect<Resources, FE, FR>
   readonly retry?: Retry<NoInfer<E | StreamError<S>>>
   /** The longest one attempt may take. */
   readonly timeout?: Duration.DurationInput

@@ -1,7 +1,7 @@
 /**
  * Runs a stage and commits what it returns; the same in this process and in another.
  */
-import type { Port, Progress, Reader } from "@tessera/core"
+import { CurrentTask, type Port, type Progress, type Reader } from "@tessera/core"
 import { Store } from "@tessera/store"
 import { Effect } from "effect"
 import { commit, type At } from "./Commit.js"
@@ -63,15 +63,18 @@ export const produce = <E>(
     const work = Effect.gen(function* () {
       const readers = yield* open(at, prepared, inputs)
       const task = { scratch: scratch ?? (yield* store.scratch), report, slots }
-      const produced = yield* Effect.mapError(
-        Effect.suspend(() => spec.run(readers, prepared.params, task)),
-        (cause) => new StageFailed<E>({ ...at, cause })
-      )
-      const outputs: Record<string, Outputs[string]> = {}
-      for (const [port, type] of Object.entries(spec.outputs)) {
-        outputs[port] = yield* commit<E>(at, port, type, produced[port])
-      }
-      return outputs
+      const running = Effect.gen(function* () {
+        const produced = yield* Effect.mapError(
+          Effect.suspend(() => spec.run(readers, prepared.params, task)),
+          (cause) => new StageFailed<E>({ ...at, cause })
+        )
+        const outputs: Record<string, Outputs[string]> = {}
+        for (const [port, type] of Object.entries(spec.outputs)) {
+          outputs[port] = yield* commit<E>(at, port, type, produced[port])
+        }
+        return outputs
+      })
+      return yield* Effect.provideService(running, CurrentTask, task)
     })
     return yield* Effect.scoped(work).pipe(
       Effect.provideService(Store, store),

@@ -1,7 +1,7 @@
 /**
  * Runs a pipeline: every node as soon as its inputs are there, as many side by side as the machine lends.
  */
-import type { Graph, GraphError, Pipeline, Targets } from "@tessera/core"
+import type { AnyStage, Graph, GraphError, Pipeline, Resources, Targets } from "@tessera/core"
 import { Store, type Artifact } from "@tessera/store"
 import { Cause, Duration, Effect, Option, Scope, Stream } from "effect"
 import { adopt } from "./Adopt.js"
@@ -9,7 +9,7 @@ import * as Arriving from "./Arriving.js"
 import { at } from "./Commit.js"
 import * as Devices from "./Devices.js"
 import type { RunOptions, RunResult } from "./Engine.js"
-import { RunFailed } from "./Errors.js"
+import { RunFailed, StageFailed } from "./Errors.js"
 import { execute, lookUp, type Context } from "./Execute.js"
 import type { Executor, Failure } from "./Executor.js"
 import * as Executors from "./Executors.js"
@@ -111,6 +111,19 @@ const recompute = <E>(run: Progress<E>, prepared: PreparedNode): Effect.Effect<v
     yield* Effect.forEach(todo, again, { concurrency: WAITING, discard: true })
   })
 
+/** What the stage says it needs, or a service says for it. */
+const resourcesOf = <E>(
+  { services }: Progress<E>,
+  node: string,
+  { spec: { resources } }: AnyStage
+): Effect.Effect<Resources | undefined, StageFailed<E>> =>
+  Effect.isEffect(resources)
+    ? services.lend(
+        { node },
+        Effect.mapError(resources, (cause) => new StageFailed<E>({ node, cause }))
+      )
+    : Effect.succeed(resources)
+
 /** Waits for inputs, then for slots, then for the key; gives the last two back between attempts. */
 const compute = <E>(
   run: Progress<E>,
@@ -121,7 +134,8 @@ const compute = <E>(
     const { node } = prepared
     const place = at(prepared.name, shard)
     yield* Restore.inputs(restoring(run), prepared, inputs)
-    const wanted = yield* Slots.wanted(prepared.name, node.stage.spec.resources, run.slots.capacity)
+    const resources = yield* resourcesOf(run, prepared.name, node.stage)
+    const wanted = yield* Slots.wanted(prepared.name, resources, run.slots.capacity)
     const priority = (yield* run.priorities).get(node) ?? 0
     const executor = run.executors.get(node) ?? Executors.inline
     const execution = { prepared, keyed, inputs, at: place, executor }

@@ -1,6 +1,6 @@
-import { document, pipeline, stage, tree } from "@tessera/core"
+import { CurrentTask, document, pipeline, provide, type Resources, stage, tree } from "@tessera/core"
 import { Store } from "@tessera/store"
-import { Deferred, Effect, Exit, Fiber, Option, Schema, Stream } from "effect"
+import { Context, Deferred, Effect, Exit, Fiber, Layer, Option, Schema, Stream } from "effect"
 import { rm, writeFile } from "node:fs/promises"
 import { describe, expect, it } from "vitest"
 import { run } from "../src/index.js"
@@ -199,6 +199,49 @@ describe("a run", () => {
       run(pipeline("greedy", { t: greedy({}, {}).text }), { concurrency: 2 })
     )
     expect(result.executed).toBe(1)
+  })
+
+  it("lets a service say what a stage needs, and know the task that runs", async () => {
+    class Device extends Context.Tag("Device")<
+      Device,
+      { readonly resources: Effect.Effect<Resources, string>; readonly name: Effect.Effect<string> }
+    >() {}
+    const on = (resources: Effect.Effect<Resources, string>) =>
+      Layer.succeed(Device, {
+        resources,
+        name: Effect.map(CurrentTask, (task) => task?.slots["gpu"]?.join() ?? "no task")
+      })
+    const asks = stage("asks", {
+      version: "1",
+      module,
+      inputs: {},
+      outputs: { text: Text },
+      params: nothing,
+      resources: Effect.flatMap(Device, ({ resources }) => resources),
+      run: () =>
+        Effect.map(
+          Effect.flatMap(Device, ({ name }) => name),
+          (text) => ({ text })
+        )
+    })
+    const slots = { gpu: ["7"] }
+    const gpu = pipeline("asks", { t: asks({}, {}).text })
+    const root = folder()
+    const { targets } = await inStore(root, run(provide(gpu, on(Effect.succeed({ gpu: 1 }))), { slots }))
+    const text = Effect.flatMap(Store, (store) =>
+      Effect.flatMap(Effect.fromNullable(targets["t"]), (text) => store.open(Text, text))
+    )
+    expect(await inStore(root, Effect.scoped(Effect.flatMap(text, ({ value }) => value)))).toBe("7")
+    const refused = await inStore(
+      folder(),
+      Effect.flip(run(provide(gpu, on(Effect.succeed({ gpu: 2 }))), { slots }))
+    )
+    expect(refused.message).toMatch(/needs 2 gpu slots, and the run has 1/)
+    const broken = await inStore(
+      folder(),
+      Effect.flip(run(provide(gpu, on(Effect.fail("no driver"))), { slots }))
+    )
+    expect(broken.message).toMatch(/asks.*no driver/)
   })
 
   it.each([

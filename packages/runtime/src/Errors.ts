@@ -17,7 +17,12 @@ export class ModelError extends Data.TaggedError("ModelError")<{
 
 /** A runtime could not do what it was asked. */
 export class RuntimeError extends Data.TaggedError("RuntimeError")<{
-  readonly reason: "InvalidRequest" | "Unsupported" | "OutOfMemory" | "Execution" | "Unavailable"
+  /**
+   * `Unavailable`: it cannot run here at all. `WorkerDied`, `Hung`: the process that executed ended, or had to be ended;
+   * asked again it may well do it.
+   */
+  readonly reason:
+    "InvalidRequest" | "Unsupported" | "OutOfMemory" | "Execution" | "Unavailable" | "WorkerDied" | "Hung"
   readonly runtime: string
   readonly detail: string
   readonly cause?: unknown

@@ -3,11 +3,11 @@
  */
 import { Effect } from "effect"
 import { ModelError } from "./Errors.js"
-import type { ModelConfig } from "./ModelConfig.js"
+import type { LlamaConfig } from "./LlamaConfig.js"
 import type { Weights } from "./Weights.js"
 
 /** Names and shapes of every tensor the model computes with. */
-export const llamaTensors = (config: ModelConfig): ReadonlyMap<string, ReadonlyArray<number>> => {
+export const llamaTensors = (config: LlamaConfig): ReadonlyMap<string, ReadonlyArray<number>> => {
   const query = config.queryHeads * config.headDim
   const kv = config.kvHeads * config.headDim
   const tensors = new Map<string, ReadonlyArray<number>>([
@@ -39,7 +39,7 @@ export const llamaTensors = (config: ModelConfig): ReadonlyMap<string, ReadonlyA
 /** Fails unless the weights hold every tensor in the shape that the config asks for. */
 export const checkTensors = (
   folder: string,
-  config: ModelConfig,
+  config: LlamaConfig,
   weights: Weights
 ): Effect.Effect<void, ModelError> =>
   Effect.gen(function* () {

@@ -4,9 +4,10 @@
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Path from "@effect/platform/Path"
 import { Effect } from "effect"
-import { decodeConfig } from "./ConfigFile.js"
+import { type ConfigSource, decodeConfig } from "./ConfigFile.js"
 import { ModelError } from "./Errors.js"
 import { readFailure, readJson, readOptionalJson } from "./Files.js"
+import { decodeLlamaConfig, type LlamaConfig } from "./LlamaConfig.js"
 import { checkTensors } from "./LlamaTensors.js"
 import type { ModelConfig } from "./ModelConfig.js"
 import { makeTokenizer, type Tokenizer } from "./Tokenizer.js"
@@ -14,7 +15,7 @@ import { openWeights, type Weights } from "./Weights.js"
 
 export interface ModelFolder {
   readonly path: string
-  readonly config: ModelConfig
+  readonly config: LlamaConfig
   readonly tokenizer: Tokenizer
   readonly weights: Weights
 }
@@ -29,23 +30,28 @@ const checkFolder = (folder: string) =>
       return yield* new ModelError({ reason: "NotFound", path: folder, detail: `is not a folder; ${todo}` })
   })
 
-/** The model's config alone: config.json and, where there is one, generation_config.json. */
-export const openConfig = (
+const configSource = (
   folder: string
-): Effect.Effect<ModelConfig, ModelError, FileSystem.FileSystem | Path.Path> =>
+): Effect.Effect<ConfigSource, ModelError, FileSystem.FileSystem | Path.Path> =>
   Effect.gen(function* () {
     const path = yield* Path.Path
     yield* checkFolder(folder)
     const configPath = path.join(folder, "config.json")
     const generationPath = path.join(folder, "generation_config.json")
-    const config = yield* readJson(configPath, "InvalidConfig", "a model folder needs it")
+    const json = yield* readJson(configPath, "InvalidConfig", "a model folder needs it")
     const generation = yield* readOptionalJson(generationPath, "InvalidConfig")
-    return yield* decodeConfig(
-      configPath,
-      config,
-      generation === undefined ? undefined : { path: generationPath, json: generation }
-    )
+    return {
+      path: configPath,
+      json,
+      generation: generation === undefined ? undefined : { path: generationPath, json: generation }
+    }
   })
+
+/** The config alone, of any decoder: config.json and, where there is one, generation_config.json. */
+export const openConfig = (
+  folder: string
+): Effect.Effect<ModelConfig, ModelError, FileSystem.FileSystem | Path.Path> =>
+  Effect.flatMap(configSource(folder), decodeConfig)
 
 /** The model's tokenizer alone: tokenizer.json, tokenizer_config.json and chat_template.jinja. */
 export const openTokenizer = (
@@ -71,13 +77,14 @@ export const openTokenizer = (
   })
 
 /**
- * Opens a folder and checks that its parts are there, whole and of a supported kind. Weights stay on disk until read.
+ * Opens the folder of a Llama-family model and checks that its parts are there, whole and of a supported kind. Weights
+ * stay on disk until read.
  */
 export const openModelFolder = (
   folder: string
 ): Effect.Effect<ModelFolder, ModelError, FileSystem.FileSystem | Path.Path> =>
   Effect.gen(function* () {
-    const config = yield* openConfig(folder)
+    const config = yield* Effect.flatMap(configSource(folder), decodeLlamaConfig)
     const tokenizer = yield* openTokenizer(folder)
     const weights = yield* openWeights(folder)
     yield* checkTensors(folder, config, weights)

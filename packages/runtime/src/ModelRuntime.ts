@@ -2,9 +2,9 @@
  * What a stage may ask of a model, whoever executes it.
  */
 import type { Plan } from "@tessera/attention"
-import type { Fingerprint } from "@tessera/core"
-import { Context, type Effect, type Scope, type Stream } from "effect"
-import type { ModelError, RuntimeError } from "./Errors.js"
+import type { Fingerprint, Resources } from "@tessera/core"
+import { Context, Effect, type Scope, type Stream } from "effect"
+import { type ModelError, RuntimeError } from "./Errors.js"
 import type { ModelConfig } from "./ModelConfig.js"
 import type { Tokenizer } from "./Tokenizer.js"
 
@@ -50,27 +50,42 @@ export interface Score {
 /** `cross-entropy`: the paper's. `log-odds`: log(1 - p) - log p, whose gradient does not vanish on confident answers. */
 export type Objective = "cross-entropy" | "log-odds"
 
-export interface InfluenceRequest {
+/** A sequence whose influence is wanted. */
+export interface InfluenceItem {
   readonly tokens: Tokens
   /** One flag per token: true where the loss of predicting that token counts. The first is never counted. */
   readonly mask: ReadonlyArray<boolean>
+}
+
+/** What influence is of, and how it is summed. */
+export interface InfluenceOptions {
   readonly objective: Objective
   /** Tokens per block of the sums. */
   readonly block: number
   /** `signed`: sums of E. `abs`: sums of |E|. */
   readonly sum: "signed" | "abs"
+  /**
+   * Default: block sums. `windows`: only what each window of blocks drops, next to a sink of this many tokens (whole
+   * blocks) that is never dropped: one curve instead of blocks² sums.
+   */
+  readonly reduce?: { readonly kind: "windows"; readonly sink: number }
 }
+
+export interface InfluenceRequest extends InfluenceItem, InfluenceOptions {}
 
 /**
  * E[i,j] = -(dL/dS[i,j]) / (1 - A[i,j]): the estimated change of the mean loss when attention to j is dropped and the
  * rest of row i renormalised (MoA §4.1; design: "influence").
  */
 export interface InfluenceResult {
-  /** The objective's mean over the counted tokens. */
+  /** The objective's mean over the counted tokens; of several items, the sum of their means. */
   readonly loss: number
-  /** Blocks per side: ceil(tokens / block). */
+  /** Blocks per side: ceil(tokens / block), of the longest item. */
   readonly blocks: number
-  /** Block sums of one layer: row-major [query head, query block, key block], zero above the diagonal. */
+  /**
+   * By layer, row-major: block sums [query head, query block, key block], zero above the diagonal; or, reduced to
+   * windows, [query head, 0 … blocks]: D(w) of `windowCurve` (@tessera/attention).
+   */
   readonly layers: ReadonlyArray<Float32Array>
 }
 
@@ -81,6 +96,11 @@ export interface LoadedModel {
   readonly generate: (requests: ReadonlyArray<GenerateRequest>) => Stream.Stream<Generation, RuntimeError>
   readonly score: (request: ScoreRequest) => Effect.Effect<ReadonlyArray<Score>, RuntimeError>
   readonly influence: (request: InfluenceRequest) => Effect.Effect<InfluenceResult, RuntimeError>
+  /** The sum of several items' influences, which stays where it is computed until the last item is done. */
+  readonly influenceSum: (
+    items: ReadonlyArray<InfluenceItem>,
+    options: InfluenceOptions
+  ) => Effect.Effect<InfluenceResult, RuntimeError>
 }
 
 /** Executes models. `runtime-cpu` is the embedded one; others come as plugins and pass the same suite. */
@@ -89,7 +109,23 @@ export class ModelRuntime extends Context.Tag("@tessera/runtime/ModelRuntime")<
   {
     /** What results depend on. Stages that use a runtime put it into their keys. */
     readonly fingerprint: Effect.Effect<Fingerprint, RuntimeError>
-    /** Opens a Hugging Face model folder. Loads of one folder are shared while any is in scope. */
+    /** What one execution that uses it keeps busy: cores, or a GPU. */
+    readonly resources: Effect.Effect<Resources, RuntimeError>
+    /**
+     * Opens a Hugging Face model folder, on the GPUs that the current task holds where it holds any. Loads of one folder
+     * are shared while any is in scope.
+     */
     readonly load: (folder: string) => Effect.Effect<LoadedModel, RuntimeError | ModelError, Scope.Scope>
   }
 >() {}
+
+/** What every stage that computes with a model says of itself: spread it into the stage. */
+export const onRuntime = {
+  reproducible: "device",
+  resources: Effect.flatMap(ModelRuntime, (runtime) => runtime.resources),
+  fingerprint: Effect.flatMap(ModelRuntime, (runtime) => runtime.fingerprint),
+  retry: {
+    transient: (error: unknown) =>
+      error instanceof RuntimeError && (error.reason === "WorkerDied" || error.reason === "Hung")
+  }
+} as const

@@ -1,6 +1,6 @@
 import { Effect } from "effect"
 import { describe, expect, it } from "vitest"
-import { decodeConfig, openModelFolder } from "../src/index.js"
+import { decodeLlamaConfig, openModelFolder } from "../src/index.js"
 import {
   f32,
   folderOf,
@@ -14,7 +14,7 @@ import {
 
 const files = (json: object, change: (tensors: Record<string, TestTensor>) => void = () => {}) =>
   Effect.gen(function* () {
-    const tensors = tensorsOf(yield* decodeConfig("config.json", json))
+    const tensors = tensorsOf(yield* decodeLlamaConfig({ path: "config.json", json }))
     change(tensors)
     return {
       "config.json": json,

@@ -2,7 +2,7 @@
 import { FileSystem, Path } from "@effect/platform"
 import { NodeContext } from "@effect/platform-node"
 import { Effect, type Scope } from "effect"
-import { llamaTensors, type ModelConfig } from "../src/index.js"
+import { llamaTensors, type LlamaConfig } from "../src/index.js"
 
 export interface TestTensor {
   readonly dtype: string
@@ -85,7 +85,7 @@ export const tinyTokenizer = {
 }
 
 /** Every tensor of the model, filled with 0.5. */
-export const tensorsOf = (config: ModelConfig): Record<string, TestTensor> =>
+export const tensorsOf = (config: LlamaConfig): Record<string, TestTensor> =>
   Object.fromEntries(
     [...llamaTensors(config)].map(([name, shape]) => {
       const count = shape.reduce((product, n) => product * n, 1)

@@ -108,6 +108,19 @@ it.each<readonly [string, RegExp, (good: LoadedModel) => Partial<LoadedModel>]>(
     }
   ],
   [
+    "ignores the sink of windows",
+    /for windows/,
+    (model) => ({
+      influence: ({ reduce, ...request }) =>
+        model.influence({ ...request, ...(reduce && { reduce: { ...reduce, sink: 0 } }) })
+    })
+  ],
+  [
+    "sums the first item alone",
+    /the sum of each/,
+    (model) => ({ influenceSum: (items, options) => model.influenceSum(items.slice(0, 1), options) })
+  ],
+  [
     "dies of a wrong request",
     /refuses what it cannot do/,
     (model) => ({ influence: (request) => Effect.orDie(model.influence(request)) })

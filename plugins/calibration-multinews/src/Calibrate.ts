@@ -4,7 +4,7 @@
  */
 import { CalibrationSet, Corpus, Model } from "@tessera/attention"
 import { type Row, stage } from "@tessera/core"
-import { type LoadedModel, ModelRuntime, type RuntimeError } from "@tessera/runtime"
+import { type LoadedModel, ModelRuntime, onRuntime, type RuntimeError } from "@tessera/runtime"
 import { Chunk, Effect, Schema, Stream } from "effect"
 import { CalibrationError } from "./Errors.js"
 import { type Rendered, render, select, type Selected } from "./Select.js"
@@ -103,9 +103,7 @@ export const calibrate = stage("calibrate", {
   inputs: { model: Model, corpus: Corpus },
   outputs: { calibration: CalibrationSet },
   params: CalibrateParams,
-  reproducible: "device",
-  resources: { cpu: 2 },
-  fingerprint: Effect.flatMap(ModelRuntime, (runtime) => runtime.fingerprint),
+  ...onRuntime,
   run: ({ model, corpus }, params, task) =>
     Effect.gen(function* () {
       const runtime = yield* ModelRuntime

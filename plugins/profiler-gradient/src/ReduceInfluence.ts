@@ -6,6 +6,7 @@ import { type Row, stage } from "@tessera/core"
 import { attentionShape, openConfig } from "@tessera/runtime"
 import { Effect, Schema, Stream } from "effect"
 import { ProfilerError } from "./Errors.js"
+import { padded, widened } from "./Padding.js"
 
 type Item = Row<typeof ItemInfluence>
 
@@ -47,13 +48,6 @@ const windowsOf = (sum: Sum, over: keyof typeof overs): Row<typeof Influence> =>
     window: mean(sum.window).map(overs[over].from),
     blocks: mean(sum.blocks)
   }
-}
-
-/** Items of one length may be of different sizes: shorter curves are as if nothing was left to drop beyond. */
-const padded = (values: ReadonlyArray<number>, size: number): Float64Array => {
-  const result = new Float64Array(size)
-  result.set(values)
-  return result
 }
 
 const collect = (
@@ -102,14 +96,6 @@ const collect = (
   return Effect.succeed(sums)
 }
 
-/** Block sums of a shorter item among those of the full length. */
-const widened = (blocks: ReadonlyArray<number>, from: number, to: number): Float64Array => {
-  if (blocks.length === 0) return new Float64Array(0)
-  const result = new Float64Array(to * to)
-  for (let i = 0; i < from; i++) result.set(blocks.slice(i * from, (i + 1) * from), i * to)
-  return result
-}
-
 export const reduceInfluence = stage("reduce-influence", {
   version: "1",
   module: import.meta.url,
@@ -134,4 +120,15 @@ export const reduceInfluence = stage("reduce-influence", {
       const config = yield* openConfig(model.path)
       return { influence: Stream.fromIterable(rows), shape: attentionShape(config) }
     })
+})
+
+/** The model's attention shape alone. */
+export const readShape = stage("attention-shape", {
+  version: "1",
+  module: import.meta.url,
+  description: "Reads the model's attention shape",
+  inputs: { model: Model },
+  outputs: { shape: AttentionShapeDocument },
+  params: Schema.Struct({}),
+  run: ({ model }) => Effect.map(openConfig(model.path), (config) => ({ shape: attentionShape(config) }))
 })

@@ -1,7 +1,7 @@
 /**
  * What executes, and what every pass over a model feeds it.
  */
-import type { ModelConfig } from "@tessera/runtime"
+import type { LlamaConfig } from "@tessera/runtime"
 import type { LayerWeights, LoadedWeights } from "./LoadedWeights.js"
 import type { Rope } from "./Rope.js"
 import type { Feeds, Sessions } from "./Sessions.js"
@@ -9,7 +9,7 @@ import { rows } from "./Tensors.js"
 
 /** Sessions, weights and positions of one loaded model. */
 export interface Executor {
-  readonly config: ModelConfig
+  readonly config: LlamaConfig
   readonly sessions: Sessions
   readonly weights: LoadedWeights
   readonly rope: Rope

@@ -1,11 +1,10 @@
 /**
  * Generation: greedy, or sampled from the nucleus with a seed.
  */
-import { type Generation, type GenerateRequest, RuntimeError } from "@tessera/runtime"
+import { checkGenerate, type Generation, type GenerateRequest, type RuntimeError } from "@tessera/runtime"
 import { Effect } from "effect"
 import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64"
 import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus"
-import { checkTokens } from "./Checks.js"
 import * as DecodeCache from "./DecodeCache.js"
 import { embed, type Executor, positionFeeds } from "./Executor.js"
 import { prefill } from "./Forward.js"
@@ -44,30 +43,12 @@ const sampler = ({ temperature, topP = 1, seed }: NonNullable<GenerateRequest["s
   }
 }
 
-const invalid = (detail: string) => new RuntimeError({ reason: "InvalidRequest", runtime: NAME, detail })
-
-const check = ({ config }: Executor, request: GenerateRequest): Effect.Effect<void, RuntimeError> => {
-  const { prompt, maxNewTokens, sampling } = request
-  if (prompt.length === 0) return invalid("the prompt is empty; begin it with the begin-of-text token")
-  if (!Number.isInteger(maxNewTokens) || maxNewTokens < 1)
-    return invalid(`maxNewTokens is ${maxNewTokens}; give 1 or more`)
-  if (sampling !== undefined && !(sampling.temperature > 0)) {
-    return invalid(
-      `the temperature is ${sampling.temperature}; give a positive one, or leave sampling out for greedy`
-    )
-  }
-  if (sampling?.topP !== undefined && !(sampling.topP > 0 && sampling.topP <= 1)) {
-    return invalid(`topP is ${sampling.topP}; give one above 0 and up to 1`)
-  }
-  return checkTokens(config, "prompt", prompt, maxNewTokens)
-}
-
 export const generate = (
   executor: Executor,
   request: GenerateRequest
 ): Effect.Effect<Generation, RuntimeError> =>
   Effect.gen(function* () {
-    yield* check(executor, request)
+    yield* checkGenerate(NAME, executor.config, request)
     const { config, sessions, weights } = executor
     const { prompt, maxNewTokens, plan, sampling, stop = config.endOfText } = request
     const planned = plan?.length === "prompt" ? prompt.length : prompt.length + maxNewTokens

@@ -1,7 +1,7 @@
 /**
  * A model's weights as tensors, read once.
  */
-import { type ModelConfig, type ModelError, type ModelFolder } from "@tessera/runtime"
+import { type LlamaConfig, type ModelError, type ModelFolder } from "@tessera/runtime"
 import { Effect } from "effect"
 import type { Tensor } from "onnxruntime-common"
 import { ofLayer } from "./graphs/Layout.js"
@@ -44,7 +44,7 @@ export const load = ({ config, weights }: ModelFolder): Effect.Effect<LoadedWeig
   })
 
 const layer = (
-  config: ModelConfig,
+  config: LlamaConfig,
   index: number,
   tensor: (name: string) => Effect.Effect<Tensor, ModelError>
 ): Effect.Effect<LayerWeights, ModelError> => {

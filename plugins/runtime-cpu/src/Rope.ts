@@ -2,9 +2,9 @@
  * Rotary position embedding: cosines and sines by position, with Llama 3's frequency scaling where the config has it
  * (transformers' `rope_type: "llama3"`).
  */
-import type { ModelConfig } from "@tessera/runtime"
+import type { LlamaConfig } from "@tessera/runtime"
 
-const frequencies = ({ headDim, ropeTheta, ropeScaling }: ModelConfig): ReadonlyArray<number> =>
+const frequencies = ({ headDim, ropeTheta, ropeScaling }: LlamaConfig): ReadonlyArray<number> =>
   Array.from({ length: headDim / 2 }, (_, i) => {
     const frequency = ropeTheta ** ((-2 * i) / headDim)
     if (ropeScaling === undefined) return frequency
@@ -21,7 +21,7 @@ export interface Rope {
   readonly upTo: (length: number) => { readonly cos: Float32Array; readonly sin: Float32Array }
 }
 
-export const make = (config: ModelConfig): Rope => {
+export const make = (config: LlamaConfig): Rope => {
   const { headDim } = config
   const half = frequencies(config)
   let cos = new Float32Array(0)

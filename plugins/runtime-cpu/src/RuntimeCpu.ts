@@ -3,10 +3,11 @@
  */
 import { readFileSync } from "node:fs"
 import { createRequire } from "node:module"
-import { arch, availableParallelism, cpus } from "node:os"
+import { availableParallelism } from "node:os"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Path from "@effect/platform/Path"
 import {
+  instructionSet,
   type LoadedModel,
   type ModelError,
   ModelRuntime,
@@ -15,7 +16,7 @@ import {
 } from "@tessera/runtime"
 import { Effect, Layer, RcMap, type Scope, Stream } from "effect"
 import { generate } from "./Generate.js"
-import { influence } from "./influence/Influence.js"
+import { influence, influenceSum } from "./influence/Influence.js"
 import * as LoadedWeights from "./LoadedWeights.js"
 import * as Rope from "./Rope.js"
 import { score } from "./Score.js"
@@ -39,18 +40,6 @@ const version = (): string => {
   return version
 }
 
-/** What decides which kernels ONNX Runtime chooses: sums differ in their last bits between instruction sets. */
-const instructionSet = (): string => {
-  try {
-    const flags = /^flags\s*:(.*)$/m.exec(readFileSync("/proc/cpuinfo", "utf8"))?.[1]?.split(" ") ?? []
-    const known = ["amx_tile", "avx512_vnni", "avx512f", "avx2", "avx"].filter((flag) => flags.includes(flag))
-    if (known.length > 0) return `${arch()} ${known.join(" ")}`
-  } catch {
-    // Not Linux: the processor's name has to do.
-  }
-  return `${arch()} ${cpus()[0]?.model ?? "unknown"}`
-}
-
 const load = (
   folder: string,
   options: Options
@@ -72,7 +61,9 @@ const load = (
           Sessions.allocating("generation")(generate(executor, request))
         ),
       score: (request) => Sessions.allocating("scoring")(score(executor, request)),
-      influence: (request) => Sessions.allocating("influence")(influence(executor, request))
+      influence: (request) => Sessions.allocating("influence")(influence(executor, request)),
+      influenceSum: (items, options) =>
+        Sessions.allocating("influence")(influenceSum(executor, items, options))
     }
   })
 
@@ -100,6 +91,8 @@ export const layer = (
             scoreMemory: String(options.scoreMemory ?? SCORE_MEMORY)
           }
         })),
+        // Cores that small models keep busy beside each other.
+        resources: Effect.succeed({ cpu: 2 }),
         load: (folder) => RcMap.get(models, folder)
       })
     })

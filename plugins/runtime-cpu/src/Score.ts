@@ -1,9 +1,8 @@
 /**
  * Loss and greedy prediction per token of continuations that share a prefix.
  */
-import { RuntimeError, type Score, type ScoreRequest } from "@tessera/runtime"
+import { checkScore, type RuntimeError, type Score, type ScoreRequest } from "@tessera/runtime"
 import { Effect } from "effect"
-import { checkTokens } from "./Checks.js"
 import { type Executor, split } from "./Executor.js"
 import { extend } from "./Extend.js"
 import { prefill } from "./Forward.js"
@@ -46,26 +45,13 @@ const scoreRows = (
 
 export const score = (
   executor: Executor,
-  { prefix, continuations, plan, length }: ScoreRequest
+  request: ScoreRequest
 ): Effect.Effect<ReadonlyArray<Score>, RuntimeError> =>
   Effect.gen(function* () {
+    const { prefix, continuations, plan, length } = request
     const { hidden } = executor.config
     const longest = Math.max(0, ...continuations.map((tokens) => tokens.length))
-    if (prefix.length === 0) {
-      return yield* new RuntimeError({
-        reason: "InvalidRequest",
-        runtime: NAME,
-        detail: "the prefix is empty: nothing predicts the first token; begin it with the begin-of-text token"
-      })
-    }
-    yield* checkTokens(executor.config, "prefix", prefix, longest)
-    yield* Effect.forEach(
-      continuations,
-      (tokens, i) => checkTokens(executor.config, `continuation ${i}`, tokens),
-      {
-        discard: true
-      }
-    )
+    yield* checkScore(NAME, executor.config, request)
     const windows = yield* Windows.make(executor.config, plan, length ?? prefix.length + longest)
     const cache = KvCache.make(executor.config, prefix.length + longest)
     const last = (yield* prefill(executor, prefix, cache, windows, prefix.length - 1)).slice(-hidden)

@@ -2,7 +2,7 @@
  * ONNX Runtime sessions of the graphs, made when first used and released with the scope.
  */
 import { availableParallelism } from "node:os"
-import { type ModelConfig, RuntimeError } from "@tessera/runtime"
+import { type LlamaConfig, RuntimeError } from "@tessera/runtime"
 import { Effect, Option, type Scope } from "effect"
 import type { InferenceSession, Tensor } from "onnxruntime-common"
 import type { Kind } from "./graphs/Emit.js"
@@ -61,7 +61,7 @@ const typed = <A>(
 }
 
 export const make = (
-  config: ModelConfig,
+  config: LlamaConfig,
   threads: number = availableParallelism()
 ): Effect.Effect<Sessions, never, Scope.Scope> =>
   Effect.gen(function* () {

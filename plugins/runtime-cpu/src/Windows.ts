@@ -1,8 +1,8 @@
 /**
  * Which cached keys a query reads under a plan, by the definition in @tessera/attention.
  */
-import { type Plan, ruleOfQueryHead, windowBlocks } from "@tessera/attention"
-import { type ModelConfig, RuntimeError } from "@tessera/runtime"
+import { type Plan, planWindows } from "@tessera/attention"
+import { checkPlan, type ModelConfig, type RuntimeError } from "@tessera/runtime"
 import { Effect } from "effect"
 import { NAME } from "./Sessions.js"
 
@@ -16,16 +16,6 @@ export interface LayerWindows {
 /** Undefined: dense. */
 export type Windows = ReadonlyArray<LayerWindows> | undefined
 
-const different = (plan: Plan, config: ModelConfig): string | undefined => {
-  const wanted: ReadonlyArray<readonly [string, number, number]> = [
-    ["layers", plan.model.layers, config.layers],
-    ["query heads", plan.model.queryHeads, config.queryHeads],
-    ["KV heads", plan.model.kvHeads, config.kvHeads]
-  ]
-  const wrong = wanted.find(([, a, b]) => a !== b)
-  return wrong && `plan ${plan.name} is for a model with ${wrong[1]} ${wrong[0]}; this one has ${wrong[2]}`
-}
-
 /** @param length N in the rules. */
 export const make = (
   config: ModelConfig,
@@ -33,19 +23,13 @@ export const make = (
   length: number
 ): Effect.Effect<Windows, RuntimeError> => {
   if (plan === undefined) return Effect.succeed(undefined)
-  const wrong = different(plan, config)
-  if (wrong !== undefined) return new RuntimeError({ reason: "InvalidRequest", runtime: NAME, detail: wrong })
-  const { geometry } = plan
-  return Effect.succeed(
-    Array.from({ length: config.layers }, (_, layer) => {
-      const windows = Array.from({ length: config.queryHeads }, (_, head) =>
-        windowBlocks(ruleOfQueryHead(plan, layer, head), geometry, length)
-      )
-      return {
-        sink: geometry.sink,
-        start: (head, position) =>
-          Math.max(0, (Math.floor(position / geometry.block) - (windows[head] ?? 0) + 1) * geometry.block)
-      }
-    })
+  const { block, sink } = plan.geometry
+  return Effect.as(
+    checkPlan(NAME, config, plan),
+    planWindows(plan, length).map((windows) => ({
+      sink,
+      start: (head, position) =>
+        Math.max(0, (Math.floor(position / block) - (windows[head] ?? 0) + 1) * block)
+    }))
   )
 }

@@ -3,7 +3,7 @@
  * from the definition in @tessera/attention. It shares no code with the runtime under test.
  */
 import { keeps, type Plan, ruleOfQueryHead, windowBlocks } from "@tessera/attention"
-import type { ModelConfig, Objective } from "@tessera/runtime"
+import type { LlamaConfig, Objective } from "@tessera/runtime"
 import {
   addColumns,
   at,
@@ -21,7 +21,7 @@ import {
 } from "./Matrix.js"
 
 export interface ReferenceModel {
-  readonly config: ModelConfig
+  readonly config: LlamaConfig
   /** By transformers' names; vectors are matrices of one row. */
   readonly weights: ReadonlyMap<string, Matrix>
 }
@@ -100,7 +100,7 @@ const rmsNormBackward = ({ config }: ReferenceModel, x: Matrix, scale: Matrix, d
   return dx
 }
 
-const frequency = ({ headDim, ropeTheta, ropeScaling }: ModelConfig, i: number): number => {
+const frequency = ({ headDim, ropeTheta, ropeScaling }: LlamaConfig, i: number): number => {
   const plain = 1 / ropeTheta ** ((2 * i) / headDim)
   if (ropeScaling === undefined) return plain
   const { factor, lowFrequencyFactor, highFrequencyFactor, originalMaxPositions } = ropeScaling
@@ -112,7 +112,7 @@ const frequency = ({ headDim, ropeTheta, ropeScaling }: ModelConfig, i: number):
 }
 
 /** Rotates the pairs (i, i + half); direction -1 is the transposed rotation. */
-const rotate = (config: ModelConfig, x: Matrix, direction: 1 | -1): Matrix => {
+const rotate = (config: LlamaConfig, x: Matrix, direction: 1 | -1): Matrix => {
   const half = config.headDim / 2
   const frequencies = Array.from({ length: half }, (_, i) => frequency(config, i))
   return fill(x.rows, x.columns, (position, i) => {

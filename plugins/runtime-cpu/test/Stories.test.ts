@@ -1,7 +1,7 @@
 /** Against a model that nobody here trained: stories260K, from llama2.c's format. */
 import { existsSync, readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
-import { decodeConfig } from "@tessera/runtime"
+import { decodeLlamaConfig } from "@tessera/runtime"
 import { Chunk, Effect, Stream } from "effect"
 import { expect, it } from "vitest"
 import { row } from "./Matrix.js"
@@ -75,11 +75,15 @@ const readStories = (): Tiny => {
   perLayer("mlp.down_proj", intermediate * hidden)
   perLayer("mlp.up_proj", intermediate * hidden)
   named.set("model.norm.weight", take(hidden))
-  return folderFiles(Effect.runSync(decodeConfig("config.json", json)), json, (name, count) => {
-    const found = named.get(name)
-    if (found?.length !== count) throw new Error(`the file's ${name} has not ${count} numbers`)
-    return found
-  })
+  return folderFiles(
+    Effect.runSync(decodeLlamaConfig({ path: "config.json", json })),
+    json,
+    (name, count) => {
+      const found = named.get(name)
+      if (found?.length !== count) throw new Error(`the file's ${name} has not ${count} numbers`)
+      return found
+    }
+  )
 }
 
 it.skipIf(absent)("tells a story as the float64 reference does, and is sure of it", async () => {

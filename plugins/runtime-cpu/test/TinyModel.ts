@@ -4,10 +4,10 @@ import { NodeContext } from "@effect/platform-node"
 import { Grouping, type Plan } from "@tessera/attention"
 import {
   attentionShape,
-  decodeConfig,
+  decodeLlamaConfig,
   type LoadedModel,
   llamaTensors,
-  type ModelConfig,
+  type LlamaConfig,
   ModelRuntime
 } from "@tessera/runtime"
 import { Effect, type Scope } from "effect"
@@ -48,7 +48,7 @@ export interface Tiny extends ReferenceModel {
 
 /** A folder's files and the reference's model from tensors by name. */
 export const folderFiles = (
-  config: ModelConfig,
+  config: LlamaConfig,
   json: object,
   values: (name: string, count: number) => Float32Array
 ): Tiny => {
@@ -79,7 +79,7 @@ export const folderFiles = (
 
 export const makeTiny = ({ config: overrides = {}, seed = 1, peak = 1 }: TinyOptions = {}): Tiny => {
   const json = { ...tinyConfig, ...overrides }
-  const config = Effect.runSync(decodeConfig("config.json", json))
+  const config = Effect.runSync(decodeLlamaConfig({ path: "config.json", json }))
   const random = xoroshiro128plus(seed)
   return folderFiles(config, json, (name, count) => {
     const norm = name.includes("norm")
@@ -97,7 +97,7 @@ export const randomTokens = (length: number, vocabulary: number, seed = 2): Read
 }
 
 /** A plan of random rules, of the given grouping, over blocks of 4 tokens and a sink of one block. */
-export const randomPlan = (config: ModelConfig, grouping: Plan["grouping"], seed = 3): Plan => {
+export const randomPlan = (config: LlamaConfig, grouping: Plan["grouping"], seed = 3): Plan => {
   const random = xoroshiro128plus(seed)
   const heads = grouping === "kv-head" ? config.kvHeads : config.queryHeads
   return {

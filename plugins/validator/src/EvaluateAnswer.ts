@@ -4,7 +4,7 @@
  */
 import { CalibrationSet, Candidates, Model } from "@tessera/attention"
 import { type Row, stage } from "@tessera/core"
-import { ModelRuntime } from "@tessera/runtime"
+import { ModelRuntime, onRuntime } from "@tessera/runtime"
 import { Effect, Stream } from "effect"
 import { ValidatorError } from "./Errors.js"
 import { ItemMeasurement, MeasureParams, measurePlans, plansOf, type Sequence } from "./Measure.js"
@@ -32,9 +32,7 @@ export const evaluateAnswer = stage("evaluate-answer", {
   inputs: { model: Model, heldOut: CalibrationSet, candidates: Candidates },
   outputs: { items: ItemMeasurement },
   params: MeasureParams,
-  reproducible: "device",
-  resources: { cpu: 2 },
-  fingerprint: Effect.flatMap(ModelRuntime, (runtime) => runtime.fingerprint),
+  ...onRuntime,
   run: ({ model, heldOut, candidates }, { dense }, task) =>
     Effect.gen(function* () {
       const runtime = yield* ModelRuntime

@@ -3,7 +3,7 @@
  */
 import { Candidates, EvaluationSet, Model } from "@tessera/attention"
 import { type Row, stage } from "@tessera/core"
-import { type LoadedModel, ModelRuntime } from "@tessera/runtime"
+import { type LoadedModel, ModelRuntime, onRuntime } from "@tessera/runtime"
 import { Effect, Schema, Stream } from "effect"
 import { ValidatorError } from "./Errors.js"
 import { ItemMeasurement, Judge, MeasureParams, measurePlans, plansOf, type Sequence } from "./Measure.js"
@@ -33,9 +33,7 @@ export const evaluateRecord = stage("evaluate-record", {
   inputs: { model: Model, evaluation: EvaluationSet, candidates: Candidates },
   outputs: { items: ItemMeasurement },
   params: Schema.Struct({ ...MeasureParams.fields, ...Judge.fields }),
-  reproducible: "device",
-  resources: { cpu: 2 },
-  fingerprint: Effect.flatMap(ModelRuntime, (runtime) => runtime.fingerprint),
+  ...onRuntime,
   run: ({ model, evaluation, candidates }, { dense, ...judge }, task) =>
     Effect.gen(function* () {
       const runtime = yield* ModelRuntime

@@ -1,7 +1,15 @@
 /**
  * The contract of a `ModelRuntime`, asked of any model: what its answers must have to do with each other.
  */
-import { ModelRuntime, type LoadedModel, type Tokens } from "@tessera/runtime"
+import {
+  addInfluences,
+  type InfluenceOptions,
+  type InfluenceResult,
+  type LoadedModel,
+  ModelRuntime,
+  reduceBlocks,
+  type Tokens
+} from "@tessera/runtime"
 import { Chunk, type Duration, Effect, type Layer, ManagedRuntime, Stream } from "effect"
 import { afterAll, describe, it } from "vitest"
 import { type Checks, ensure, refused, same } from "../Check.js"
@@ -216,6 +224,60 @@ export const runtimeChecks = ({
       })
     ),
 
+    "gives for windows what its block sums say, and for several items the sum of each": withModel((model) =>
+      Effect.gen(function* () {
+        // Items of other lengths: the shorter one ends inside a block.
+        const items = [tokens, tokens.slice(1, -BLOCK - 1)].map((tokens) => ({
+          tokens,
+          mask: tokens.map((_, i) => i >= half)
+        }))
+        const blocks: InfluenceOptions = { objective: "log-odds", block: BLOCK, sum: "abs" }
+        const windows: InfluenceOptions = { ...blocks, reduce: { kind: "windows", sink: BLOCK } }
+        const each = yield* Effect.forEach(items, (item) => model.influence({ ...item, ...blocks }))
+        const alike = (what: string, found: InfluenceResult, wanted: InfluenceResult) =>
+          Effect.gen(function* () {
+            yield* same(
+              [found.blocks, found.layers.length],
+              [wanted.blocks, wanted.layers.length],
+              `blocks and layers of ${what}`
+            )
+            yield* ensure(
+              near(found.loss, wanted.loss, tolerance),
+              `the loss of ${what} is ${found.loss}; by single items and blocks it is ${wanted.loss}`
+            )
+            for (const [layer, values] of wanted.layers.entries()) {
+              const own = found.layers[layer] ?? new Float32Array(0)
+              yield* same(own.length, values.length, `values of ${what} in layer ${layer}`)
+              const size = Math.max(...values)
+              const wrong = values.findIndex(
+                (value, i) => !(Math.abs((own[i] ?? NaN) - value) <= tolerance * size)
+              )
+              yield* ensure(
+                wrong < 0,
+                `layer ${layer}, value ${wrong} of ${what}: ${own[wrong]}, but by single items and blocks ${values[wrong]}`
+              )
+            }
+          })
+        for (const [i, result] of each.entries()) {
+          const item = items[i] ?? { tokens: [], mask: [] }
+          yield* alike(
+            "windows",
+            yield* model.influence({ ...item, ...windows }),
+            reduceBlocks(result, windows)
+          )
+        }
+        yield* alike("summed blocks", yield* model.influenceSum(items, blocks), addInfluences(each, blocks))
+        yield* alike(
+          "summed windows",
+          yield* model.influenceSum(items, windows),
+          addInfluences(
+            each.map((result) => reduceBlocks(result, windows)),
+            windows
+          )
+        )
+      })
+    ),
+
     "refuses what it cannot do with a tagged error": withModel((model) =>
       Effect.gen(function* () {
         const outside = [model.config.vocabulary]
@@ -232,6 +294,21 @@ export const runtimeChecks = ({
               block: BLOCK,
               sum: "signed"
             })
+          ],
+          [
+            "a sink that is no whole number of blocks",
+            model.influence({
+              tokens,
+              mask: tokens.map(() => true),
+              objective: "cross-entropy",
+              block: BLOCK,
+              sum: "signed",
+              reduce: { kind: "windows", sink: BLOCK + 1 }
+            })
+          ],
+          [
+            "a sum over no items",
+            model.influenceSum([], { objective: "cross-entropy", block: BLOCK, sum: "signed" })
           ]
         ]
         for (const [what, effect] of wrong) {

@@ -4,7 +4,7 @@
  * Each query head is a product of its own with one row, which ONNX Runtime computes as fast as it can read memory. The
  * cached keys are read where they lie, unused rows included; a mask of 0 and -1e30 hides those that a head does not keep.
  */
-import type { ModelConfig } from "@tessera/runtime"
+import type { LlamaConfig } from "@tessera/runtime"
 import { GraphBuilder, type Value } from "../onnx/GraphBuilder.js"
 import { Tape } from "../onnx/Tape.js"
 import { headInputs, logitsFrom } from "./Head.js"
@@ -12,7 +12,7 @@ import { afterAttention, layerInputs, positionInputs, projections } from "./Laye
 import { group, ofLayer } from "./Layout.js"
 
 /** x and per layer k, v, mask → logits, and per layer the token's own k and v [KV heads, 1, head dim]. */
-export const decode = (config: ModelConfig): Uint8Array => {
+export const decode = (config: LlamaConfig): Uint8Array => {
   const { layers, hidden, kvHeads, headDim } = config
   const perHead = group(config)
   const alpha = 1 / Math.sqrt(headDim)

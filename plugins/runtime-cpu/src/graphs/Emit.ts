@@ -1,7 +1,7 @@
 /**
  * Every graph there is, by its kind.
  */
-import type { ModelConfig, Objective } from "@tessera/runtime"
+import type { LlamaConfig, Objective } from "@tessera/runtime"
 import { attend, attendBackward, type BlockSum } from "./Attention.js"
 import { decode } from "./Decode.js"
 import { headBackward, logits, score } from "./Head.js"
@@ -28,7 +28,7 @@ export type Kind =
   | `influence-${Objective}-${BlockSum}`
 
 /** A graph as an ONNX model file. */
-export const emit = (config: ModelConfig, kind: Kind): Uint8Array => {
+export const emit = (config: LlamaConfig, kind: Kind): Uint8Array => {
   switch (kind) {
     case "qkv":
     case "kv":

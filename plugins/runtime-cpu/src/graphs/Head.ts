@@ -1,24 +1,24 @@
 /**
  * The graphs of the language model's head, on chosen rows only.
  */
-import type { ModelConfig, Objective } from "@tessera/runtime"
+import type { LlamaConfig, Objective } from "@tessera/runtime"
 import { GraphBuilder, type Value } from "../onnx/GraphBuilder.js"
 import { Tape } from "../onnx/Tape.js"
 
 /** Declares the head's weights as inputs. */
-export const headInputs = (g: GraphBuilder, config: ModelConfig) => ({
+export const headInputs = (g: GraphBuilder, config: LlamaConfig) => ({
   norm: g.input("norm", [config.hidden]),
   weight: g.input("lm_head", [config.vocabulary, config.hidden])
 })
 
 export const logitsFrom = (
   tape: Tape,
-  config: ModelConfig,
+  config: LlamaConfig,
   x: Value,
   { norm, weight }: ReturnType<typeof headInputs>
 ): Value => tape.linear(tape.rmsNorm(x, norm, config.rmsNormEpsilon), weight)
 
-const logitsOf = (config: ModelConfig) => {
+const logitsOf = (config: LlamaConfig) => {
   const g = new GraphBuilder("head")
   const tape = new Tape(g)
   const x = g.input("x", ["rows", config.hidden])
@@ -33,14 +33,14 @@ const logSumExp = (g: GraphBuilder, x: Value): Value =>
   g.op("ReduceLogSumExp", [x], { axes: [-1], keepdims: 1 })
 
 /** x → logits. */
-export const logits = (config: ModelConfig): Uint8Array => {
+export const logits = (config: LlamaConfig): Uint8Array => {
   const { g, logits } = logitsOf(config)
   g.output("logits", logits)
   return g.bytes()
 }
 
 /** x, labels → the cross-entropy of each row and the id of its largest logit. */
-export const score = (config: ModelConfig): Uint8Array => {
+export const score = (config: LlamaConfig): Uint8Array => {
   const { g, logits } = logitsOf(config)
   const labels = g.input("labels", ["rows", 1], "int64")
   g.output("loss", g.sub(logSumExp(g, logits), target(g, logits, labels)))
@@ -56,7 +56,7 @@ export const score = (config: ModelConfig): Uint8Array => {
  */
 export const objectiveOf = (
   g: GraphBuilder,
-  { vocabulary }: ModelConfig,
+  { vocabulary }: LlamaConfig,
   logits: Value,
   labels: Value,
   objective: Objective
@@ -72,7 +72,7 @@ export const objectiveOf = (
 }
 
 /** x, labels, scale → the objective of each row, and dx of scale · their sum. */
-export const headBackward = (config: ModelConfig, objective: Objective): Uint8Array => {
+export const headBackward = (config: LlamaConfig, objective: Objective): Uint8Array => {
   const { g, tape, x, logits } = logitsOf(config)
   const labels = g.input("labels", ["rows", 1], "int64")
   const scale = g.input("scale", [])

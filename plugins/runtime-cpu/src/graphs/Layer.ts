@@ -5,7 +5,7 @@
  * Layouts: x [tokens, hidden]; q and o [KV heads, tokens · group, head dim] with the group's query heads of a token side
  * by side, so that one KV head's queries are one matrix; k and v [KV heads, tokens, head dim].
  */
-import type { ModelConfig } from "@tessera/runtime"
+import type { LlamaConfig } from "@tessera/runtime"
 import { GraphBuilder, type Value } from "../onnx/GraphBuilder.js"
 import { Tape } from "../onnx/Tape.js"
 import { group } from "./Layout.js"
@@ -23,7 +23,7 @@ export const positionInputs = (g: GraphBuilder, headDim: number) => ({
  */
 export const layerInputs = (
   g: GraphBuilder,
-  config: ModelConfig,
+  config: LlamaConfig,
   name: (weight: string) => string = (weight) => weight
 ) => {
   const { hidden, intermediate, queryHeads, kvHeads, headDim } = config
@@ -54,12 +54,12 @@ export const layerInputs = (
 type Inputs = ReturnType<typeof layerInputs>
 type Before = ReturnType<Inputs["qkv"]> & ReturnType<typeof positionInputs>
 
-const before = (g: GraphBuilder, config: ModelConfig): Before => ({
+const before = (g: GraphBuilder, config: LlamaConfig): Before => ({
   ...layerInputs(g, config).qkv(),
   ...positionInputs(g, config.headDim)
 })
 
-export const projections = (tape: Tape, config: ModelConfig, x: Value, w: Before) => {
+export const projections = (tape: Tape, config: LlamaConfig, x: Value, w: Before) => {
   const { kvHeads, headDim } = config
   const perHead = group(config)
   const g = tape.graph
@@ -89,7 +89,7 @@ export const projections = (tape: Tape, config: ModelConfig, x: Value, w: Before
 
 export const afterAttention = (
   tape: Tape,
-  config: ModelConfig,
+  config: LlamaConfig,
   x: Value,
   o: Value,
   w: ReturnType<Inputs["post"]>
@@ -113,7 +113,7 @@ const required = <A>(value: A | undefined): A => {
 }
 
 /** x → q, k, v, or some of them. */
-export const qkv = (config: ModelConfig, outputs: "qkv" | "kv" | "q"): Uint8Array => {
+export const qkv = (config: LlamaConfig, outputs: "qkv" | "kv" | "q"): Uint8Array => {
   const g = new GraphBuilder(outputs)
   const x = g.input("x", ["tokens", config.hidden])
   const { q, k, v } = projections(new Tape(g), config, x, before(g, config))
@@ -124,10 +124,10 @@ export const qkv = (config: ModelConfig, outputs: "qkv" | "kv" | "q"): Uint8Arra
   return g.bytes()
 }
 
-const oShape = (config: ModelConfig) => [config.kvHeads, "queries", config.headDim] as const
+const oShape = (config: LlamaConfig) => [config.kvHeads, "queries", config.headDim] as const
 
 /** x, o → y: the layer's output. */
-export const post = (config: ModelConfig): Uint8Array => {
+export const post = (config: LlamaConfig): Uint8Array => {
   const g = new GraphBuilder("post")
   const x = g.input("x", ["tokens", config.hidden])
   const o = g.input("o", oShape(config))
@@ -136,7 +136,7 @@ export const post = (config: ModelConfig): Uint8Array => {
 }
 
 /** x, o, dy → d_o, and dx by the ways around the attention. */
-export const postBackward = (config: ModelConfig): Uint8Array => {
+export const postBackward = (config: LlamaConfig): Uint8Array => {
   const g = new GraphBuilder("post-backward")
   const x = g.input("x", ["tokens", config.hidden])
   const o = g.input("o", oShape(config))
@@ -150,7 +150,7 @@ export const postBackward = (config: ModelConfig): Uint8Array => {
 }
 
 /** x, dq, dk, dv, dx by the other ways → dx. */
-export const qkvBackward = (config: ModelConfig): Uint8Array => {
+export const qkvBackward = (config: LlamaConfig): Uint8Array => {
   const g = new GraphBuilder("qkv-backward")
   const { kvHeads, headDim } = config
   const x = g.input("x", ["tokens", config.hidden])

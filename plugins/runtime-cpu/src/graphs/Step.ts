@@ -2,13 +2,13 @@
  * The graph of a whole layer for a few new tokens after cached ones. Cached keys and values are read where they lie, as
  * two ranges per KV head: the sink, and the window before the new tokens. Nothing is copied.
  */
-import type { ModelConfig } from "@tessera/runtime"
+import type { LlamaConfig } from "@tessera/runtime"
 import { GraphBuilder, type Value } from "../onnx/GraphBuilder.js"
 import { Tape } from "../onnx/Tape.js"
 import { afterAttention, layerInputs, positionInputs, projections } from "./Layer.js"
 
 /** x, cache → y, and the new tokens' k and v. */
-export const step = (config: ModelConfig): Uint8Array => {
+export const step = (config: LlamaConfig): Uint8Array => {
   const { hidden, kvHeads, headDim } = config
   const g = new GraphBuilder("step")
   const x = g.input("x", ["tokens", hidden])

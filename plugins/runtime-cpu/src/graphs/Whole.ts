@@ -2,7 +2,7 @@
  * The graph of a whole model's influence: forward and backward in one run. Every attention matrix is in memory at once,
  * so it is for short sequences, where many small runs would cost more than what they compute.
  */
-import type { ModelConfig, Objective } from "@tessera/runtime"
+import type { LlamaConfig, Objective } from "@tessera/runtime"
 import { GraphBuilder, type Value } from "../onnx/GraphBuilder.js"
 import { Tape } from "../onnx/Tape.js"
 import { type BlockSum, wholeAttention } from "./Attention.js"
@@ -14,7 +14,7 @@ import { ofLayer } from "./Layout.js"
  * x, counted_rows and labels [counted, 1], scale → the objective of each row, and per layer the block sums `e` of scale · their
  * sum [KV heads, query blocks, group, key blocks].
  */
-export const influence = (config: ModelConfig, objective: Objective, sum: BlockSum): Uint8Array => {
+export const influence = (config: LlamaConfig, objective: Objective, sum: BlockSum): Uint8Array => {
   const { layers, hidden, headDim } = config
   const g = new GraphBuilder("influence")
   const tape = new Tape(g)

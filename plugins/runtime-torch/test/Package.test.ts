@@ -1,0 +1,49 @@
+/** The worker's own tests and checks, in the environment that users get. */
+import { execFile } from "node:child_process"
+import { fileURLToPath } from "node:url"
+import { promisify } from "node:util"
+import { describe, expect, it } from "vitest"
+import { smolLm2 } from "../../../test/python/SmolLm2.js"
+import { torchPython } from "../../../test/python/Torch.js"
+
+const python = await torchPython("the worker's own tests are not run")
+const gguf =
+  python === undefined ? undefined : await smolLm2(python, "conversions of GGUF files are not tested")
+
+const worker = fileURLToPath(new URL("../worker", import.meta.url))
+
+/** Standard output; a failing program's whole output is the error's message. */
+const run = (...args: ReadonlyArray<string>): Promise<string> =>
+  promisify(execFile)(python ?? "", args, {
+    cwd: worker,
+    maxBuffer: 1 << 26,
+    env: {
+      ...process.env,
+      PYTHONDONTWRITEBYTECODE: "1",
+      ...(gguf === undefined ? {} : { TESSERA_SMOLLM2: gguf })
+    }
+  }).then(
+    ({ stdout }) => stdout,
+    ({ stdout, stderr, message }: { stdout?: string; stderr?: string; message: string }) =>
+      Promise.reject(new Error(`${message}\n${stdout ?? ""}\n${stderr ?? ""}`))
+  )
+
+const patience = 30 * 60_000
+
+describe.skipIf(python === undefined)("the worker", () => {
+  // The kernel's run on one thread and in Triton's interpreter, which are set for the whole process.
+  it.each([
+    ["", ["tests", "--ignore=tests/influence"]],
+    [" of influence", ["tests/influence"]]
+  ])("passes its own tests%s", { timeout: patience }, async (_, tests) => {
+    const output = await run("-m", "pytest", "-q", "-p", "no:cacheprovider", ...tests)
+    expect(output).toMatch(/\d+ passed/)
+    expect(output).not.toMatch(/failed|\d+ error/)
+  })
+
+  it("is clean under ruff and strict mypy", { timeout: patience }, async () => {
+    expect(await run("-m", "ruff", "check", "--no-cache", ".")).toContain("All checks passed")
+    expect(await run("-m", "ruff", "format", "--no-cache", "--check", ".")).toMatch(/already formatted/)
+    expect(await run("-m", "mypy", "--no-incremental")).toContain("no issues found")
+  })
+})
