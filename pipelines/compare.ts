@@ -6,16 +6,17 @@
  *     npx tessera show answers
  */
 import * as NodeContext from "@effect/platform-node/NodeContext"
+import { Model } from "@tessera/attention"
 import { streamingLlm } from "@tessera/baseline-streaming-llm"
 import { splitCorpus } from "@tessera/calibration-multinews"
-import { pipeline, provide } from "@tessera/core"
+import { pipeline, provide, type Ref, source } from "@tessera/core"
 import { optimiseElastic } from "@tessera/optimizer-elastic"
 import { RuntimeCpu } from "@tessera/runtime-cpu"
 import { choose, evaluate, evaluateAnswers, longEval, mergeAll } from "@tessera/validator"
 import { Layer, Schema } from "effect"
 import { params, profiled } from "./moa.js"
 
-const Params = Schema.Struct({
+export const comparison = {
   ...params,
   /** The KV caches to keep, as shares of the dense one. */
   densities: Schema.optionalWith(Schema.NonEmptyArray(Schema.Number.pipe(Schema.between(0.01, 1))), {
@@ -24,11 +25,15 @@ const Params = Schema.Struct({
   /** Records of each length, and questions about each. */
   records: Schema.optionalWith(Schema.Int.pipe(Schema.positive()), { default: () => 5 }),
   questions: Schema.optionalWith(Schema.Int.pipe(Schema.positive()), { default: () => 10 })
-})
+}
 
-export const compare = pipeline("compare", Params, ({ densities, records, questions, ...given }) => {
+/** Answers and retrieval of a model under every plan. */
+export const compared = <E, R>(
+  model: Ref<typeof Model, E, R>,
+  { densities, records, questions, ...given }: Schema.Struct.Type<typeof comparison>
+) => {
   const { lengths, unseen, block, sink, minWindow } = given
-  const { model, influence, shape, heldOut, answers } = profiled(given)
+  const { influence, shape, heldOut, answers } = profiled(model, given)
   // Plans are chosen by one half of what was held out, and reported with the other.
   const { corpus: validation, heldOut: test } = splitCorpus(
     { corpus: heldOut },
@@ -73,6 +78,16 @@ export const compare = pipeline("compare", Params, ({ densities, records, questi
       { name: "answers" }
     ).measurements
   }
-})
+}
+
+const compare = pipeline(
+  "compare",
+  Schema.Struct({
+    /** Folder of the model, in Hugging Face's layout. */
+    model: Schema.String,
+    ...comparison
+  }),
+  ({ model, ...given }) => compared(source(Model, model), given)
+)
 
 export default provide(compare, Layer.provideMerge(RuntimeCpu.layer(), NodeContext.layer))

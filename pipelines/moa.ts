@@ -18,7 +18,7 @@ import {
   Template
 } from "@tessera/calibration-multinews"
 import { emitTriton } from "@tessera/codegen-triton"
-import { pipeline, provide, source } from "@tessera/core"
+import { pipeline, provide, type Ref, source } from "@tessera/core"
 import { optimiseElastic } from "@tessera/optimizer-elastic"
 import { profile, robust } from "@tessera/profiler-gradient"
 import { RuntimeCpu } from "@tessera/runtime-cpu"
@@ -30,8 +30,6 @@ const withDefault = <A, I>(schema: Schema.Schema<A, I>, value: NoInfer<A>) =>
 const Size = Schema.Int.pipe(Schema.positive())
 
 export const params = {
-  /** Folder of the model, in Hugging Face's layout. */
-  model: Schema.String,
   corpus: Schema.String,
   /** The prompt around an item. */
   template: withDefault(Template, Schema.decodeSync(Template)(moaTemplates.multi_news)),
@@ -50,9 +48,8 @@ export const params = {
 type Common = Schema.Struct.Type<typeof params>
 
 /** What every plan for a model begins with: its influence on the corpus, and items of the corpus kept for measuring. */
-export const profiled = (given: Common) => {
+export const profiled = <E, R>(model: Ref<typeof Model, E, R>, given: Common) => {
   const { lengths, items, maxNewTokens, block, sink } = given
-  const model = source(Model, given.model)
   const split = splitCorpus(multiNewsCorpus({ files: source(CorpusFiles, given.corpus) }, {}), {})
   const templates = { multi_news: given.template }
   const { calibration } = calibrate(
@@ -72,6 +69,8 @@ export const profiled = (given: Common) => {
 }
 
 const Params = Schema.Struct({
+  /** Folder of the model, in Hugging Face's layout. */
+  model: Schema.String,
   ...params,
   /** The KV cache to keep, as a share of the dense one. */
   density: withDefault(Schema.Number.pipe(Schema.between(0.01, 1)), 0.5)
@@ -79,7 +78,8 @@ const Params = Schema.Struct({
 
 export const moa = pipeline("moa", Params, ({ density, ...given }) => {
   const { unseen, block, sink, minWindow } = given
-  const { model, influence, shape, heldOut, answers } = profiled(given)
+  const model = source(Model, given.model)
+  const { influence, shape, heldOut, answers } = profiled(model, given)
   const { candidates } = optimiseElastic(
     { influence, shape },
     { density, minWindow, extendLengths: [unseen], maxCandidates: 4 },

@@ -99,11 +99,13 @@ export const makeTokenizer = (source: TokenizerSource): Effect.Effect<Tokenizer,
     return {
       encode: (text, options) => tokenizer.encode(text, { add_special_tokens: options?.special ?? true }).ids,
       decode: (tokens, options) =>
-        tokenizer.decode(Array.from(tokens), {
-          skip_special_tokens: options?.special !== true,
-          // Decoding must give back what was encoded, so no space before punctuation is taken away.
-          clean_up_tokenization_spaces: false
-        }),
+        tokens.length === 0
+          ? ""
+          : tokenizer.decode(Array.from(tokens), {
+              skip_special_tokens: options?.special !== true,
+              // Decoding must give back what was encoded, so no space before punctuation is taken away.
+              clean_up_tokenization_spaces: false
+            }),
       vocabulary: tokenizer.get_vocab(true).size,
       chat:
         parsed &&

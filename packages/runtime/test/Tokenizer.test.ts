@@ -36,6 +36,9 @@ describe("openTokenizer", () => {
       })
     ))
 
+  it("decodes no tokens to no text", () =>
+    run(Effect.map(openDemo, (tokenizer) => expect(tokenizer.decode([])).toBe(""))))
+
   it("gives back any text it encoded", () =>
     run(
       Effect.gen(function* () {

@@ -5,7 +5,7 @@
 import { CalibrationSet, Corpus, Model } from "@tessera/attention"
 import { type Row, stage } from "@tessera/core"
 import { type LoadedModel, ModelRuntime, onRuntime, type RuntimeError } from "@tessera/runtime"
-import { Chunk, Effect, Schema, Stream } from "effect"
+import { Chunk, Effect, Option, Schema, Stream } from "effect"
 import { CalibrationError } from "./Errors.js"
 import { type Rendered, render, select, type Selected } from "./Select.js"
 import { moaTemplates, renderAnswer, Template } from "./Template.js"
@@ -76,25 +76,29 @@ const selectAll = (
     )).flat()
   })
 
-/** The answer's tokens: the model's own, or the reference's with the end token, as far as they fit. */
-const answerOf = (
+/** The reference answer's tokens and the end token, as far as they fit. */
+const reference = (
+  { tokenizer, config }: LoadedModel,
+  { item, room }: Selected,
+  { templates }: CalibrateParams
+): ReadonlyArray<number> => {
+  const template = templates[item.dataset]
+  const text = template === undefined ? item.answer : renderAnswer(template, item.answer)
+  return [...tokenizer.encode(text, { special: false }), ...config.endOfText.slice(0, 1)].slice(0, room)
+}
+
+/** An answer an item, in order. The prompts go to the runtime together, which may batch them. */
+const answers = (
   loaded: LoadedModel,
-  { item, prompt, room }: Selected,
-  { answer, templates }: CalibrateParams
-): Effect.Effect<ReadonlyArray<number>, RuntimeError> =>
-  Effect.gen(function* () {
-    const [end] = loaded.config.endOfText
-    if (answer === "reference") {
-      const template = templates[item.dataset]
-      const text = template === undefined ? item.answer : renderAnswer(template, item.answer)
-      const tokens = loaded.tokenizer.encode(text, { special: false })
-      return (end === undefined ? tokens : [...tokens, end]).slice(0, room)
-    }
-    const generated = yield* Stream.runCollect(
-      loaded.generate([{ prompt: prompt.tokens, maxNewTokens: room }])
-    )
-    return Chunk.toReadonlyArray(generated).flatMap(({ tokens }) => tokens)
-  })
+  selected: ReadonlyArray<Selected>,
+  params: CalibrateParams
+): Stream.Stream<ReadonlyArray<number>, RuntimeError> =>
+  params.answer === "reference"
+    ? Stream.fromIterable(selected).pipe(Stream.map((one) => reference(loaded, one, params)))
+    : Stream.map(
+        loaded.generate(selected.map(({ prompt, room }) => ({ prompt: prompt.tokens, maxNewTokens: room }))),
+        ({ tokens }) => tokens
+      )
 
 export const calibrate = stage("calibrate", {
   version: "1",
@@ -111,34 +115,38 @@ export const calibrate = stage("calibrate", {
       const items = Chunk.toReadonlyArray(yield* Stream.runCollect(corpus.rows))
       const selected = yield* selectAll(loaded, items, params)
       const stops = new Set(loaded.config.endOfText)
-      const rows: Array<Calibrated> = []
-      for (const [i, one] of selected.entries()) {
-        const { item, prompt, length } = one
-        yield* task.report({
-          done: i,
-          total: selected.length,
-          unit: "items",
-          label: `${item.item} at ${length}`
-        })
-        const answer = yield* answerOf(loaded, one, params)
-        if (answer.every((token) => stops.has(token))) {
-          yield* Effect.logWarning(
-            `item ${item.item} at ${length} tokens has an empty answer and is left out`
-          )
-          continue
-        }
-        rows.push({
-          item: `${item.item}@${length}`,
-          dataset: item.dataset,
-          length,
-          tokens: [...prompt.tokens, ...answer],
-          mask: [...prompt.tokens.map(() => false), ...answer.map(() => true)],
-          prompt: prompt.text,
-          answer: loaded.tokenizer.decode(answer),
-          cut: prompt.cut
-        })
-      }
-      if (rows.length === 0) {
+      const answered = Stream.zipWithIndex(
+        Stream.zip(Stream.fromIterable(selected), answers(loaded, selected, params))
+      )
+      const report = (done: number, label = "") =>
+        task.report({ done, total: selected.length, unit: "items", label })
+      yield* report(0)
+      const rows = yield* answered.pipe(
+        Stream.mapEffect(([[{ item, prompt, length }, answer], i]) =>
+          Effect.gen(function* () {
+            yield* report(i + 1, `${item.item} at ${length}`)
+            if (answer.every((token) => stops.has(token))) {
+              yield* Effect.logWarning(
+                `item ${item.item} at ${length} tokens has an empty answer and is left out`
+              )
+              return Option.none<Calibrated>()
+            }
+            return Option.some<Calibrated>({
+              item: `${item.item}@${length}`,
+              dataset: item.dataset,
+              length,
+              tokens: [...prompt.tokens, ...answer],
+              mask: [...prompt.tokens.map(() => false), ...answer.map(() => true)],
+              prompt: prompt.text,
+              answer: loaded.tokenizer.decode(answer),
+              cut: prompt.cut
+            })
+          })
+        ),
+        Stream.filterMap((row) => row),
+        Stream.runCollect
+      )
+      if (Chunk.isEmpty(rows)) {
         return yield* new CalibrationError({
           reason: "NoItems",
           where: `${selected.length} items`,
