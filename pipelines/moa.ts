@@ -31,6 +31,8 @@ const Size = Schema.Int.pipe(Schema.positive())
 
 export const params = {
   corpus: Schema.String,
+  /** Share of the corpus that is kept for measuring. */
+  share: withDefault(Schema.Number.pipe(Schema.between(0.01, 0.99)), 0.25),
   /** The prompt around an item. */
   template: withDefault(Template, Schema.decodeSync(Template)(moaTemplates.multi_news)),
   /** Lengths that are profiled, in tokens. */
@@ -49,8 +51,8 @@ type Common = Schema.Struct.Type<typeof params>
 
 /** What every plan for a model begins with: its influence on the corpus, and items of the corpus kept for measuring. */
 export const profiled = <E, R>(model: Ref<typeof Model, E, R>, given: Common) => {
-  const { lengths, items, maxNewTokens, block, sink } = given
-  const split = splitCorpus(multiNewsCorpus({ files: source(CorpusFiles, given.corpus) }, {}), {})
+  const { lengths, items, share, maxNewTokens, block, sink } = given
+  const split = splitCorpus(multiNewsCorpus({ files: source(CorpusFiles, given.corpus) }, {}), { share })
   const templates = { multi_news: given.template }
   const { calibration } = calibrate(
     { model, corpus: split.corpus },
