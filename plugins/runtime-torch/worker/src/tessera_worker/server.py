@@ -76,7 +76,8 @@ class Server:
             case protocol.Score():
                 return self._score(params, progress("continuations"), cancelled)
             case protocol.Influence():
-                return influence(self._model(params.model), params, progress("items"), cancelled)
+                model = self._model(params.model)
+                return _rows(*influence(model, params, progress("items"), cancelled))
             case protocol.ConvertGguf():
                 return {"files": convert_gguf(params.file, params.folder, params.dtype)}
 
