@@ -27,7 +27,7 @@ class Sampler:
 
     def __init__(self, rows: Sequence[Sampling | None], device: torch.device) -> None:
         self._device = device
-        self._place([row and (row, torch.Generator().manual_seed(row.seed)) for row in rows])
+        self._place([None if row is None else (row, torch.Generator().manual_seed(row.seed)) for row in rows])
 
     def select(self, rows: Sequence[int]) -> None:
         """Goes on with these of its rows, in this order."""
@@ -39,8 +39,11 @@ class Sampler:
         self._streams = [stream for _, stream in sampled]
         places = [place for place, row in enumerate(rows) if row is not None]
         self._index = torch.tensor(places, dtype=torch.long, device=self._device)
-        self._temperature = torch.tensor([row.temperature for row, _ in sampled], device=self._device)[:, None]
-        self._top_p = torch.tensor([row.top_p for row, _ in sampled], device=self._device)[:, None]
+        self._temperature = self._column([row.temperature for row, _ in sampled])
+        self._top_p = self._column([row.top_p for row, _ in sampled])
+
+    def _column(self, values: list[float]) -> torch.Tensor:
+        return torch.tensor(values, device=self._device)[:, None]
 
     def next(self, logits: torch.Tensor) -> list[int]:
         """Next token of each row, given [row, vocabulary].

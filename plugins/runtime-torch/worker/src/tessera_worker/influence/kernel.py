@@ -3,8 +3,8 @@
 
 With S the scaled scores, A = softmax(S), dA = dO Vᵀ and δ = Σ_k A dA, the influence of dropping A[i, j] with
 the row renormalised is E = A (δ − dA) / (1 − A), which is −(∂L/∂S) / (1 − A) (MoA §4.1). Both δ − dA and
-1 − A cancel where one key takes nearly all the attention of a row. So a first pass keeps that entry b (at most
-one a row has A > 1/2) apart and sums over the other keys:
+1 − A cancel where one key takes nearly all the attention of a row. So a first pass keeps that entry b (at
+most one a row has A > 1/2) apart and sums over the other keys:
 
     rest = Σ A,   s = Σ A dA,   t = δ = s + A_b dA_b   →   E_b = A_b (s / rest − dA_b),   A_b = 1 − rest.
 
@@ -212,7 +212,7 @@ def cell_sums(
         lse2 = tl.load(LSE + at, mask=rows < N, other=float("inf")) * 1.4426950408889634
         delta = tl.load(DELTA + at, mask=rows < N, other=0.0)
         apart = tl.load(APART + at, mask=rows < N, other=float("inf"))
-        # In a row with an entry apart the others are below 1/2; in other rows none is above it, rounding apart.
+        # In a row with an entry apart the others are below 1/2; in other rows none is, but by rounding.
         threshold = tl.where(apart < float("inf"), 1.0, float("-inf"))
         r = start // 16 + tl.arange(0, BM // 16)
         c = tl.arange(0, BN // CELL)

@@ -26,8 +26,8 @@ Head = Callable[[torch.Tensor], torch.Tensor]
 def losses(logits: torch.Tensor, labels: torch.Tensor, objective: Objective) -> torch.Tensor:
     """Per token, in nats: −log p, or log(1 − p) − log p [token].
 
-    Logits [token, vocabulary] are in float32 or more. As log(1 − p) is the log-sum-exp of the others, no digit
-    is lost where p is near 1.
+    Logits [token, vocabulary] are in float32 or more. As log(1 − p) is the log-sum-exp of the others, no
+    digit is lost where p is near 1.
     """
     own = logits.gather(1, labels[:, None])
     if objective == "log-odds":
