@@ -32,7 +32,7 @@ WAYS = [(False, False), (True, False), (True, True)]
 
 
 def kernel(options: argparse.Namespace) -> Iterator[Row]:
-    """A layer of Llama-3-8B: 32 query heads, 8 KV heads of 128, bf16; blocks of 64; 4 causal products counted."""
+    """A layer of Llama-3-8B: 32 query heads, 8 KV heads of 128, bf16; blocks of 64; 4 causal products."""
     for n in options.sizes:
         yield _beside_attention(n)
 

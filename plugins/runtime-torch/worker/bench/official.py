@@ -2,8 +2,8 @@
 """What MoA's own profiler computes (arXiv 2406.14909, its released code), in the same steps and precisions.
 
 SDPA with a whole additive mask, gradients of all weights, all activations kept; then a layer at a time A is
-made whole, autograd gives ∂L/∂A, and the influence is computed entry by entry in the model's precision, with its
-machine epsilon.
+made whole, autograd gives ∂L/∂A, and the influence is computed entry by entry in the model's precision, with
+its machine epsilon.
 """
 
 from __future__ import annotations

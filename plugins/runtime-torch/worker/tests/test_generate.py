@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from reference import Reference, quiet, random_plan, tokens
 from transformers import AutoModelForCausalLM
 
 from tessera_worker import generate as generating
@@ -10,7 +9,8 @@ from tessera_worker.errors import WorkerError
 from tessera_worker.generate import Prompt, batches, generate
 from tessera_worker.sampling import Sampler, Sampling
 
-GQA = "llama, grouped heads"
+from .models import GQA
+from .reference import Reference, quiet, random_plan, tokens
 
 
 def prompt(seed, length, new=6, stop=(), sampling=None, plan=None):

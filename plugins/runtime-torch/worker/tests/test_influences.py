@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from reference import tokens
-from test_worker import GQA, Worker, read, write
 
 from tessera_worker import tables
+
+from .models import GQA
+from .process import Worker, read, write
+from .reference import tokens
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("tessera_worker.influence") is None,

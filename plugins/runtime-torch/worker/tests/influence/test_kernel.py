@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from inputs import KINDS, Inputs, Kind, inputs
 
+from bench.inputs import KINDS, Inputs, Kind, inputs
 from tessera_worker.influence import eager, launch, reference
 from tessera_worker.influence.tiles import Tile, Tiles
 
