@@ -1,15 +1,16 @@
-"""The tiny models, made and opened once a run."""
+"""The tiny models and a worker process, made once a run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tessera_worker.models import Model
 
-from .models import CONFIGS, make, open_model
+from .models import CONFIGS, GQA, make, open_model
+from .process import Worker
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +36,26 @@ def model(folder: Callable[[str], Path]) -> Callable[[str], Model]:
         return opened[name]
 
     return get
+
+
+@pytest.fixture(scope="session")
+def worker() -> Iterator[Worker]:
+    started = Worker()
+    assert "hello" in started.message()
+    yield started
+    assert started.end() == 0
+
+
+@pytest.fixture(scope="session")
+def handle(worker, folder) -> str:
+    answer = worker.call(1, "load", folder=str(folder(GQA)), device="auto", dtype="auto")["result"]
+    assert {k: answer[k] for k in ("dtype", "device", "deviceMap")} == {
+        "dtype": "float32",
+        "device": "cpu",
+        "deviceMap": None,
+    }
+    assert answer["parameters"] > 0
+    return answer["model"]
 
 
 @pytest.fixture(params=sorted(CONFIGS))

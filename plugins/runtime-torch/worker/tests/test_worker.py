@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -18,31 +17,11 @@ from .process import SOURCE, Worker, read, write
 from .reference import Reference, tokens
 
 
-@pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
-    started = Worker()
-    assert "hello" in started.message()
-    yield started
-    assert started.end() == 0
-
-
-@pytest.fixture(scope="module")
-def handle(worker, folder) -> str:
-    answer = worker.call(1, "load", folder=str(folder(GQA)), device="auto", dtype="auto")["result"]
-    assert {k: answer[k] for k in ("dtype", "device", "deviceMap")} == {
-        "dtype": "float32",
-        "device": "cpu",
-        "deviceMap": None,
-    }
-    assert answer["parameters"] > 0
-    return answer["model"]
-
-
 def test_hello_says_what_runs():
     worker = Worker()
     hello = worker.message()["hello"]
     assert hello["protocol"] == 1 and hello["devices"] == [] and hello["cudnn"] is None
-    assert {"generate", "score"} <= set(hello["capabilities"])
+    assert {"generate", "score", "influence"} <= set(hello["capabilities"])
     assert set(hello) == {
         *("protocol", "worker", "python", "torch", "transformers", "triton"),
         *("devices", "cuda", "cudnn", "capabilities"),

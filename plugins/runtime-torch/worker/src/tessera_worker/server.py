@@ -34,12 +34,14 @@ class Server:
         """Never returns: the process ends with its standard input."""
         while True:
             request = self._channel.next()
-            answer = self._answer(request)
+            answer = self.answer(request)
             # Before the answer goes out: whoever has it may use the number again.
             self._channel.done(request.id)
             self._channel.send({"id": request.id, **answer})
 
-    def _answer(self, request: Request) -> dict[str, object]:
+    def answer(self, request: Request) -> dict[str, object]:
+        """The request's result or error, without its number."""
+
         def progress(unit: str) -> Progress:
             return lambda done, total: self._channel.send(
                 {"id": request.id, "progress": {"done": done, "total": total, "unit": unit}}
