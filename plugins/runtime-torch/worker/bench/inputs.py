@@ -46,8 +46,9 @@ def inputs(
     device: str = "cpu",
     seed: int = 0,
 ) -> Inputs:
-    """Strided like a model's: [N, head, head dim] in memory. "flat" is random; in "sink" key 0 takes up to 1 − 1e-6 of a
-    row, in "peaked" a few keys take nearly all.
+    """Strided like a model's: [N, head, head dim] in memory.
+
+    "flat" is random; in "sink" key 0 takes up to 1 − 1e-6 of a row, in "peaked" a few keys take nearly all.
     """
     generator = torch.Generator(device).manual_seed(seed)
 

@@ -1,7 +1,12 @@
-"""A model of Llama-3-8B's shape with random weights, and what profiles are compared with: its forward and backward pass."""
+# mypy: allow-untyped-calls
+"""A model of Llama-3-8B's shape with random weights, and what profiles are compared with.
+
+That is its forward and backward pass.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -11,6 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from tessera_worker.influence import memory
+from tessera_worker.influence.profile import Item
 
 BACKENDS = {"cuDNN": SDPBackend.CUDNN_ATTENTION, "flash": SDPBackend.FLASH_ATTENTION}
 
@@ -30,7 +36,7 @@ def llama_8b(device: str = "cuda", **changes: Any) -> LlamaForCausalLM:
     config = LlamaConfig(**{**shape, **changes})
     with torch.device("meta"):
         model = LlamaForCausalLM(config)
-    model.to_empty(device=device).to(torch.bfloat16)
+    model.to_empty(device=device).bfloat16()
     model.model.rotary_emb = LlamaRotaryEmbedding(config).to(device)
     torch.manual_seed(0)
     with torch.no_grad():
@@ -39,10 +45,11 @@ def llama_8b(device: str = "cuda", **changes: Any) -> LlamaForCausalLM:
                 parameter.fill_(1)
             else:
                 parameter.normal_(0, 0.02)
-    return model.eval().requires_grad_(False)
+    model.eval().requires_grad_(False)
+    return model
 
 
-def item(model: LlamaForCausalLM, n: int) -> tuple[list[int], list[bool]]:
+def item(model: LlamaForCausalLM, n: int) -> Item:
     """Random tokens of which the last eighth counts, like a response after a prompt."""
     tokens = torch.randint(0, model.config.vocab_size, (n,), generator=torch.Generator().manual_seed(n))
     return tokens.tolist(), [i >= n - n // 8 for i in range(n)]
@@ -50,14 +57,14 @@ def item(model: LlamaForCausalLM, n: int) -> tuple[list[int], list[bool]]:
 
 def forward_backward(
     model: LlamaForCausalLM,
-    tokens: list[int],
-    mask: list[bool],
+    tokens: Sequence[int],
+    mask: Sequence[bool],
     *,
     backend: str,
     all_logits: bool,
     checkpointing: bool,
 ) -> None:
-    """Cross-entropy and its gradient with respect to the embeddings, weights frozen, as transformers does it."""
+    """Cross-entropy and its gradient with respect to the embeddings as transformers does it."""
     device = model.device
     ids = torch.tensor(tokens, device=device)[None]
     counted = torch.tensor(mask, device=device).nonzero()[:, 0]

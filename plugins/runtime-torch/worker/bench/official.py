@@ -1,11 +1,14 @@
-"""What MoA's own profiler computes (arXiv 2406.14909, its released code), written anew: the same steps and precisions.
+# mypy: allow-untyped-calls
+"""What MoA's own profiler computes (arXiv 2406.14909, its released code), in the same steps and precisions.
 
-SDPA with a whole additive mask, gradients of all weights, all activations kept; then a layer at a time A is made whole,
-autograd gives ∂L/∂A, and the influence is computed entry by entry in the model's precision, with its machine epsilon.
+SDPA with a whole additive mask, gradients of all weights, all activations kept; then a layer at a time A is
+made whole, autograd gives ∂L/∂A, and the influence is computed entry by entry in the model's precision, with
+its machine epsilon.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -51,7 +54,9 @@ def _influence(record: dict[str, torch.Tensor], mask: torch.Tensor, block: int) 
     return torch.nn.functional.avg_pool2d(e[0], block) * block**2
 
 
-def profile(model: LlamaForCausalLM, tokens: list[int], mask: list[bool], block: int = 64) -> torch.Tensor:
+def profile(
+    model: LlamaForCausalLM, tokens: Sequence[int], mask: Sequence[bool], block: int = 64
+) -> torch.Tensor:
     """[layer, query head, blocks, blocks] on the host. The model's weights need gradients."""
     _records.clear()
     ids = torch.tensor(tokens, device=model.device)[None]

@@ -14,20 +14,17 @@ from tessera_worker.protocol import Plan
 _plan: list[Plan | None] = [None]
 
 
-def reads(plan: Plan, window: int, q: int, k: int) -> bool:
-    return k <= q and (k < plan.sink or k // plan.block > q // plan.block - window)
+def reads(plan: Plan | None, window: int | None, q: int, k: int) -> bool:
+    return k <= q and (plan is None or k < plan.sink or k // plan.block > q // plan.block - window)
 
 
 def _masked(module, query, key, value, attention_mask, scaling, dropout=0.0, **kwargs):  # type: ignore[no-untyped-def]
     heads, length = query.shape[1], query.shape[2]
     plan = _plan[0]
-    mask = torch.zeros(heads, length, length)
-    for head in range(heads):
-        for q in range(length):
-            for k in range(length):
-                kept = k <= q if plan is None else reads(plan, plan.windows[module.layer_idx][head], q, k)
-                if not kept:
-                    mask[head, q, k] = -torch.inf
+    windows = [None] * heads if plan is None else plan.windows[module.layer_idx]
+    positions = range(length)
+    kept = torch.tensor([[[reads(plan, w, q, k) for k in positions] for q in positions] for w in windows])
+    mask = torch.zeros(kept.shape).masked_fill(~kept, -torch.inf)
     groups = heads // key.shape[1]
     scores = query @ key.repeat_interleave(groups, 1).transpose(2, 3) * scaling + mask
     out = torch.softmax(scores, -1) @ value.repeat_interleave(groups, 1)

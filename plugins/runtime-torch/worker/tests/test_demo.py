@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import open_model
-from reference import quiet
 
 from tessera_worker.cache import KvCache
 from tessera_worker.generate import Prompt, generate
 from tessera_worker.models import Model
 from tessera_worker.score import Row, score
 from tessera_worker.windows import Reading
+
+from .models import open_model
+from .reference import quiet
 
 ROOT = Path(__file__).parents[4]
 GOLDEN = json.loads((ROOT / "plugins/runtime-cpu/test/golden/demo.json").read_text())

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SHAPE, make, open_model
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForCausalLM,
@@ -22,12 +21,14 @@ from tessera_worker.errors import WorkerError
 from tessera_worker.models import load, place
 from tessera_worker.protocol import Load
 
+from .models import GQA, SHAPE, make, open_model
+
 SMALL = {**SHAPE, "num_key_value_heads": 2}
 
 
 @pytest.fixture
 def copy(folder, tmp_path) -> Path:
-    return Path(shutil.copytree(folder("llama, grouped heads"), tmp_path / "model"))
+    return Path(shutil.copytree(folder(GQA), tmp_path / "model"))
 
 
 def refused(folder: Path) -> WorkerError:
@@ -42,7 +43,7 @@ def edit(folder: Path, **values: object) -> None:
 
 
 def test_a_loaded_model_says_what_it_is(folder):
-    model = open_model(folder("llama, grouped heads"))
+    model = open_model(folder(GQA))
     assert (model.layers, model.query_heads, model.vocabulary) == (2, (4, 4), 97)
     assert (model.dtype, model.device.type, model.device_map) == (torch.float32, "cpu", None)
     assert not model.module.training and not any(p.requires_grad for p in model.module.parameters())

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from reference import Reference, quiet, random_plan, tokens
 from transformers import AutoModelForCausalLM
 
 from tessera_worker import generate as generating
@@ -10,7 +9,8 @@ from tessera_worker.errors import WorkerError
 from tessera_worker.generate import Prompt, batches, generate
 from tessera_worker.sampling import Sampler, Sampling
 
-GQA = "llama, grouped heads"
+from .models import GQA
+from .reference import Reference, quiet, random_plan, tokens
 
 
 def prompt(seed, length, new=6, stop=(), sampling=None, plan=None):
@@ -51,6 +51,23 @@ def test_a_batch_gives_what_each_row_gives_alone(model):
     together = run(model(GQA), prompts, plans)
     assert together == [run(model(GQA), [p], plans)[0] for p in prompts]
     assert [len(t) for t in together] == [p.max_new for p in prompts]
+
+
+@pytest.mark.parametrize("plan", [None, 0])
+def test_rows_that_have_ended_leave_the_batch_when_they_are_half_of_it(plan, model, monkeypatch):
+    plans = [random_plan(4, layers=2, heads=4)]
+    prompts = [
+        prompt(i, 3 + (7 * i) % 23, new, sampling=Sampling(0.8, 0.9, i) if i % 2 else None, plan=plan)
+        for i, new in enumerate((4, 2, 8, 2, 2, 6, 2, 4))
+    ]
+    alone = [run(model(GQA), [p], plans)[0] for p in prompts]
+    rows: list[int] = []
+    forward = type(model(GQA)).forward
+    monkeypatch.setattr(
+        type(model(GQA)), "forward", lambda self, t, *rest: rows.append(t.shape[0]) or forward(self, t, *rest)
+    )
+    assert run(model(GQA), prompts, plans) == alone
+    assert rows == [8, 8, 4, 4, 2, 2, 1, 1]
 
 
 def test_a_stop_token_ends_a_row_and_belongs_to_it(model):

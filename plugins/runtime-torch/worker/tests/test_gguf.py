@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import open_model
-from reference import quiet
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tessera_worker.errors import WorkerError
@@ -15,6 +13,9 @@ from tessera_worker.gguf import convert_gguf
 from tessera_worker.models import load
 from tessera_worker.protocol import Load
 from tessera_worker.score import Row, score
+
+from .models import open_model
+from .reference import quiet
 
 VARIABLE = "TESSERA_SMOLLM2"
 

@@ -2,43 +2,40 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from reference import tokens
-from test_worker import GQA, Worker, read, write
+import torch
 
 from tessera_worker import tables
+from tessera_worker.influence import profile
+from tessera_worker.protocol import Request
+from tessera_worker.server import Server
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("tessera_worker.influence") is None,
-    reason="tessera_worker.influence is not here",
-)
+from .models import GQA
+from .process import read, write
+from .reference import tokens
 
 
-@pytest.fixture(scope="module")
-def call(folder):
-    worker = Worker()
-    assert "influence" in worker.message()["hello"]["capabilities"]
-    handle = worker.call(1, "load", folder=str(folder(GQA)), device="cpu", dtype="float32")["result"]["model"]
-
+@pytest.fixture
+def call(worker, handle):
     def send(source: str, output: Path, **changes: object) -> dict:
-        params: dict[str, object] = {
-            "objective": "cross-entropy",
-            "block": 4,
-            "sum": "abs",
-            "keep": "blocks",
-            "sink": 4,
-            "total": False,
-        }
-        return worker.call(
-            2, "influence", model=handle, input=source, output=str(output), **{**params, **changes}
-        )
+        return worker.call(2, "influence", **params(handle, source, output, **changes))
 
-    yield send
-    assert worker.end() == 0
+    return send
+
+
+def params(handle: str, source: str, output: Path, **changes: object) -> dict[str, object]:
+    given: dict[str, object] = {
+        "objective": "cross-entropy",
+        "block": 4,
+        "sum": "abs",
+        "keep": "blocks",
+        "sink": 4,
+        "total": False,
+    }
+    return {"model": handle, "input": source, "output": str(output), **given, **changes}
 
 
 @pytest.fixture
@@ -100,3 +97,34 @@ def test_bad_items_are_refused(call, source, tmp_path):
     assert "item 0: token 1 has the id 97" in refused(foreign)
     uncounted = write(tmp_path / "bad.arrow", bad, {"tokens": [3, 4], "mask": [True, False]})
     assert "item 0" in refused(uncounted)
+
+
+@pytest.mark.parametrize("total", [False, True])
+def test_an_item_that_goes_again_for_want_of_memory_is_told(total, folder, source, tmp_path, monkeypatch):
+    class Nobody:
+        def send(self, message: dict) -> None:
+            """Progress."""
+
+        def cancelled(self, id: int) -> bool:
+            return False
+
+    server = Server(Nobody())
+    load = {"folder": str(folder(GQA)), "device": "cpu", "dtype": "float32"}
+    handle = server.answer(Request(1, "load", load))["result"]["model"]
+
+    def influence(output: Path) -> dict:
+        return server.answer(Request(2, "influence", params(handle, source, output, total=total)))
+
+    rows = 2 if total else 4
+    assert influence(tmp_path / "whole.arrow") == {"result": {"rows": rows}}
+    real, failures = profile._pass, [torch.OutOfMemoryError("injected")]
+
+    def short(*arguments):
+        if failures:
+            raise failures.pop()
+        return real(*arguments)
+
+    monkeypatch.setattr(profile, "_pass", short)
+    assert influence(tmp_path / "again.arrow") == {"result": {"rows": rows, "retries": 1}}
+    for one, other in zip(read(tmp_path / "whole.arrow"), read(tmp_path / "again.arrow"), strict=True):
+        assert one["values"] == pytest.approx(other["values"], rel=1e-5)

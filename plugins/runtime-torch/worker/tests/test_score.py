@@ -2,15 +2,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import make, open_model
-from reference import Reference, quiet, random_plan, tokens
 from transformers import LlamaConfig
 
 from tessera_worker import score as scoring
 from tessera_worker.errors import WorkerError
 from tessera_worker.score import Row, score
 
-GQA = "llama, grouped heads"
+from .models import GQA, make, open_model
+from .reference import Reference, quiet, random_plan, tokens
 
 
 def test_dense_losses_are_those_of_transformers_eager_attention(kind, folder, model):

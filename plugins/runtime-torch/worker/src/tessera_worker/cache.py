@@ -38,6 +38,13 @@ class KvCacheLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
         self.values[:, :, start : self.length] = value_states
         return self.keys[:, :, : self.length], self.values[:, :, : self.length]
 
+    def select(self, rows: torch.Tensor) -> None:
+        """Keeps these rows only."""
+        if self.is_initialized:
+            assert self.keys is not None and self.values is not None
+            self.keys = self.keys.index_select(0, rows.to(self.keys.device))
+            self.values = self.values.index_select(0, rows.to(self.values.device))
+
     def get_seq_length(self) -> int:
         return self.length
 
@@ -56,6 +63,12 @@ class KvCache(Cache):
 
     def __init__(self, layers: int, capacity: int) -> None:
         super().__init__(layers=[KvCacheLayer(capacity) for _ in range(layers)])
+
+    def select(self, rows: torch.Tensor) -> None:
+        """Goes on with these of its rows [row], in this order."""
+        for layer in self.layers:
+            assert isinstance(layer, KvCacheLayer)
+            layer.select(rows)
 
     def truncate(self, length: int) -> None:
         """Forgets what is in the slots from `length` on."""

@@ -158,20 +158,30 @@ def run_batch(
     cache = KvCache(model.layers, width + max(prompt.max_new for prompt in prompts))
     sampler = Sampler([prompt.sampling for prompt in prompts], model.device)
     new: list[list[int]] = [[] for _ in prompts]
-    open_rows = set(range(len(prompts)))
+    # The rows that run, and those of them that have not ended.
+    rows = list(range(len(prompts)))
+    unended = set(rows)
     tokens = torch.tensor(padded, dtype=torch.long, device=model.device)
     while True:
         if cancelled():
             raise interrupted()
         logits = model.forward(tokens, cache, what, 1)[:, -1].to(model.device)
         chosen = sampler.next(logits)
-        for row in sorted(open_rows):
-            new[row].append(chosen[row])
-            stopped = chosen[row] in prompts[row].stop
+        for row, token in zip(rows, chosen, strict=True):
+            if row not in unended:
+                continue
+            new[row].append(token)
+            stopped = token in prompts[row].stop
             if stopped or len(new[row]) >= prompts[row].max_new:
-                open_rows.discard(row)
+                unended.discard(row)
                 finish(row, Generation(new[row], "stop" if stopped else "length"))
-        if not open_rows:
+        if not unended:
             return
-        # Rows that have ended go on beside the others; what comes out of them is dropped.
+        if 2 * len(unended) <= len(rows):
+            # Each halving copies what it keeps; until then, what comes out of ended rows is dropped.
+            places = [place for place, row in enumerate(rows) if row in unended]
+            rows, chosen = [rows[place] for place in places], [chosen[place] for place in places]
+            cache.select(torch.tensor(places, device=model.device))
+            sampler.select(places)
+            what = Reading(what.offsets and tuple(offsets[row] for row in rows), plan)
         tokens = torch.tensor([[token] for token in chosen], dtype=torch.long, device=model.device)

@@ -17,8 +17,11 @@ def influence(
     request: Influence,
     on_progress: Callable[[int, int], None],
     cancelled: Callable[[], bool],
-) -> dict[str, object]:
-    """Writes the output file; returns the request's result. Raises `WorkerError`."""
+) -> tuple[int, int]:
+    """Writes the output file; returns its rows, and how often memory ran out and an item went again.
+
+    Raises `WorkerError`.
+    """
     # Another part of the package, which only this method needs.
     from .influence.profile import profile
 
@@ -59,4 +62,4 @@ def influence(
                 writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=tables.INFLUENCE))
                 rows += 1
             retries += result.retries
-    return {"rows": rows, "retries": retries} if retries else {"rows": rows}
+    return rows, retries

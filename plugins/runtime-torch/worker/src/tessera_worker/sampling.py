@@ -26,12 +26,24 @@ class Sampler:
     """
 
     def __init__(self, rows: Sequence[Sampling | None], device: torch.device) -> None:
-        self._rows = [i for i, row in enumerate(rows) if row is not None]
+        self._device = device
+        self._place([None if row is None else (row, torch.Generator().manual_seed(row.seed)) for row in rows])
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Goes on with these of its rows, in this order."""
+        self._place([self._rows[row] for row in rows])
+
+    def _place(self, rows: list[tuple[Sampling, torch.Generator] | None]) -> None:
+        self._rows = rows
         sampled = [row for row in rows if row is not None]
-        self._streams = [torch.Generator().manual_seed(row.seed) for row in sampled]
-        self._index = torch.tensor(self._rows, dtype=torch.long, device=device)
-        self._temperature = torch.tensor([row.temperature for row in sampled], device=device)[:, None]
-        self._top_p = torch.tensor([row.top_p for row in sampled], device=device)[:, None]
+        self._streams = [stream for _, stream in sampled]
+        places = [place for place, row in enumerate(rows) if row is not None]
+        self._index = torch.tensor(places, dtype=torch.long, device=self._device)
+        self._temperature = self._column([row.temperature for row, _ in sampled])
+        self._top_p = self._column([row.top_p for row, _ in sampled])
+
+    def _column(self, values: list[float]) -> torch.Tensor:
+        return torch.tensor(values, device=self._device)[:, None]
 
     def next(self, logits: torch.Tensor) -> list[int]:
         """Next token of each row, given [row, vocabulary].
@@ -40,7 +52,7 @@ class Sampler:
         """
         logits = logits.float()
         top, tokens = logits.max(-1)
-        if self._rows:
+        if self._streams:
             tokens = tokens.index_put((self._index,), self._draw(logits[self._index]))
         # One transfer for both.
         chosen = torch.where(torch.isfinite(top), tokens, -1).tolist()

@@ -34,12 +34,14 @@ class Server:
         """Never returns: the process ends with its standard input."""
         while True:
             request = self._channel.next()
-            answer = self._answer(request)
+            answer = self.answer(request)
             # Before the answer goes out: whoever has it may use the number again.
             self._channel.done(request.id)
             self._channel.send({"id": request.id, **answer})
 
-    def _answer(self, request: Request) -> dict[str, object]:
+    def answer(self, request: Request) -> dict[str, object]:
+        """The request's result or error, without its number."""
+
         def progress(unit: str) -> Progress:
             return lambda done, total: self._channel.send(
                 {"id": request.id, "progress": {"done": done, "total": total, "unit": unit}}
@@ -76,7 +78,8 @@ class Server:
             case protocol.Score():
                 return self._score(params, progress("continuations"), cancelled)
             case protocol.Influence():
-                return influence(self._model(params.model), params, progress("items"), cancelled)
+                model = self._model(params.model)
+                return _rows(*influence(model, params, progress("items"), cancelled))
             case protocol.ConvertGguf():
                 return {"files": convert_gguf(params.file, params.folder, params.dtype)}
 

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny import tiny
 
 from tessera_worker.influence import objective
 from tessera_worker.influence.objective import losses, mean_objective
+
+from .tiny import tiny
 
 
 def test_objectives_equal_their_definitions() -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import tiny as models
 import torch
-from tiny import ITEMS, influence_of, loss_of, tiny
 
 from tessera_worker.errors import WorkerError
 from tessera_worker.influence import memory
@@ -16,6 +14,9 @@ from tessera_worker.influence.objective import Objective
 from tessera_worker.influence.profile import Result, profile
 from tessera_worker.influence.reference import sum_blocks
 from tessera_worker.influence.sums import Sum, window_sums
+
+from . import tiny as models
+from .tiny import ITEMS, influence_of, loss_of, tiny
 
 
 def profiled(model: Any, items: Any = ITEMS, **changes: Any) -> list[Result]:

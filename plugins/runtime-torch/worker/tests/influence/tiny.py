@@ -20,7 +20,8 @@ def tiny(dtype: torch.dtype = torch.float64, **changes: Any) -> LlamaForCausalLM
     torch.manual_seed(0)
     shape: dict[str, Any] = {
         "vocab_size": 90, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3,
-        "num_attention_heads": 4, "num_key_value_heads": 2, "attention_dropout": 0.5, "initializer_range": 0.2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "attention_dropout": 0.5,
+        "initializer_range": 0.2,
     }  # fmt: skip
     model = LlamaForCausalLM(LlamaConfig(**{**shape, **changes}))
     if dtype == torch.float64:

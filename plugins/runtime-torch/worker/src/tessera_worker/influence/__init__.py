@@ -1,1 +1,1 @@
-"""Influence of attention values on the loss, through a flash-attention-like kernel: no N × N matrix in memory."""
+"""Influence of attention values on the loss, by a kernel like flash attention: no N × N matrix in memory."""

@@ -1,7 +1,7 @@
 # mypy: allow-untyped-calls
-"""The attention of models under a profile: dense, and its backward tells the collector what influence is made of.
+"""The attention of models under a profile: dense; its backward tells the collector what influence is made of.
 
-It is registered with transformers' `AttentionInterface`; what it reports to is found through a context variable.
+It is registered with transformers' `AttentionInterface`; a context variable says what it reports to.
 """
 
 from __future__ import annotations
@@ -91,7 +91,10 @@ def attend(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Query [1, query head, N, head dim]; key, value [1, KV head, N, head dim]. Returns [1, N, query head, head dim]."""
+    """Query [1, query head, N, head dim]; key, value [1, KV head, N, head dim].
+
+    Returns [1, N, query head, head dim].
+    """
     collector = _collector.get()
     layer = getattr(module, "layer_idx", None)
     if collector is None or not isinstance(layer, int):
@@ -103,7 +106,7 @@ def attend(
     heads, kv_heads = query.shape[1], key.shape[1]
     way = dense.best(query.device, query.dtype, heads, kv_heads, query.shape[3])
     scale = query.shape[3] ** -0.5 if scaling is None else scaling
-    # Gradients start here: weights and embeddings have none, so the first layer's q, k and v need none either.
+    # Gradients start here: weights and embeddings have none, so the first layer's q, k and v have none.
     start = torch.zeros((), device=query.device, requires_grad=torch.is_grad_enabled())
     out: torch.Tensor = _Attention.apply(query, key, value, start, _Call(collector, way, layer, scale))
     return out.transpose(1, 2), None
@@ -128,7 +131,8 @@ def _refuse(
     if key.shape != value.shape or query.shape[3] != key.shape[3] or query.shape[2] != key.shape[2]:
         raise WorkerError(
             "Unsupported",
-            f"queries {list(query.shape)}, keys {list(key.shape)} and values {list(value.shape)} differ in more than heads",
+            f"queries {list(query.shape)}, keys {list(key.shape)} and values {list(value.shape)} differ in "
+            "more than heads",
         )
 
 

@@ -1,5 +1,8 @@
 # mypy: allow-untyped-calls
-"""Dense causal attention that gives its log-sum-exp, and its backward, by the fastest kernel that takes the shapes."""
+"""Dense causal attention that gives its log-sum-exp, and its backward.
+
+Both by the fastest kernel that takes the shapes.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ Gradients = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 @dataclass(frozen=True)
 class Attended:
-    """Output [1, query head, N, head dim], log-sum-exp as the kernel gives it, and what else its backward takes."""
+    """Output [1, query head, N, head dim], log-sum-exp as the kernel gives it, what else backward takes."""
 
     out: torch.Tensor
     lse: torch.Tensor
@@ -171,6 +174,6 @@ def best(device: torch.device, dtype: torch.dtype, heads: int, kv_heads: int, he
             return way
     raise WorkerError(
         "Unsupported",
-        f"no attention kernel takes {heads} query heads, {kv_heads} KV heads of {head_dim} in {dtype} on {device}: "
-        + "; ".join(said),
+        f"no attention kernel takes {heads} query heads, {kv_heads} KV heads of {head_dim} in {dtype} on "
+        f"{device}: {'; '.join(said)}",
     )

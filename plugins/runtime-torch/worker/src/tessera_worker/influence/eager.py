@@ -1,4 +1,4 @@
-"""Block sums of influence without Triton: in tiles of queries, so that no attention matrix of all heads is whole.
+"""Block sums of influence without Triton: in tiles of queries, so that no attention matrix is whole.
 
 It serves CPUs, float64 and blocks that are no multiple of 16. The arithmetic is the kernel's (see `kernel`).
 """

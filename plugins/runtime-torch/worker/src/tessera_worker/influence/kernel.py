@@ -1,15 +1,15 @@
 # mypy: ignore-errors
 """Block sums of influence on the GPU, without an N × N matrix in memory.
 
-With S the scaled scores, A = softmax(S), dA = dO Vᵀ and δ = Σ_k A dA, the influence of dropping A[i, j] with the row
-renormalised is E = A (δ − dA) / (1 − A), which is −(∂L/∂S) / (1 − A) (MoA §4.1). Both δ − dA and 1 − A cancel where one key
-takes nearly all the attention of a row. So a first pass keeps that entry b (at most one a row has A > 1/2) apart and sums
-over the other keys:
+With S the scaled scores, A = softmax(S), dA = dO Vᵀ and δ = Σ_k A dA, the influence of dropping A[i, j] with
+the row renormalised is E = A (δ − dA) / (1 − A), which is −(∂L/∂S) / (1 − A) (MoA §4.1). Both δ − dA and
+1 − A cancel where one key takes nearly all the attention of a row. So a first pass keeps that entry b (at
+most one a row has A > 1/2) apart and sums over the other keys:
 
     rest = Σ A,   s = Σ A dA,   t = δ = s + A_b dA_b   →   E_b = A_b (s / rest − dA_b),   A_b = 1 − rest.
 
-A row without other keys has E_b = 0. The second pass sums E, or |E|, over cells of 16 queries × `CELL` keys; blocks are
-sums of cells. Each cell is written by one program in a fixed order, so results repeat bit by bit.
+A row without other keys has E_b = 0. The second pass sums E, or |E|, over cells of 16 queries × `CELL` keys;
+blocks are sums of cells. Each cell is written by one program in a fixed order, so results repeat bit by bit.
 """
 
 from __future__ import annotations
@@ -60,7 +60,10 @@ def _rows(base, first, stride, limit, dim, COUNT: tl.constexpr, D: tl.constexpr,
 @triton.jit
 def _keys(matrix, head, first, stride, limit, dim, BN: tl.constexpr, D: tl.constexpr, EXACT: tl.constexpr,
           MASKED: tl.constexpr, TMA: tl.constexpr):  # fmt: skip
-    """A tile of keys or values [BN, D] of one KV head; `matrix` is a tensor descriptor or the head's first address."""
+    """A tile of keys or values [BN, D] of one KV head.
+
+    `matrix` is a tensor descriptor, or the head's first address.
+    """
     if TMA:
         tile = tl.reshape(matrix.load([head, first, 0]), (BN, D))
     else:
@@ -83,8 +86,9 @@ def _cells(e, M: tl.constexpr, N: tl.constexpr, CELL: tl.constexpr):
 
 
 @triton.jit
-def _products(q, do, k_at, v_at, kv, first, skn, svn, N, dim, BN: tl.constexpr, D: tl.constexpr, EXACT: tl.constexpr,
-              MASKED: tl.constexpr, TMA: tl.constexpr, PRECISION: tl.constexpr):  # fmt: skip
+def _products(q, do, k_at, v_at, kv, first, skn, svn, N, dim, BN: tl.constexpr, D: tl.constexpr,
+              EXACT: tl.constexpr, MASKED: tl.constexpr, TMA: tl.constexpr,
+              PRECISION: tl.constexpr):  # fmt: skip
     """The scores, not scaled, and ∂L/∂A of a tile [BM, BN]."""
     k = _keys(k_at, kv, first, skn, N, dim, BN, D, EXACT, MASKED, TMA)
     v = _keys(v_at, kv, first, svn, N, dim, BN, D, EXACT, MASKED, TMA)
@@ -108,8 +112,8 @@ def row_statistics(
     Q, K, V, DO, LSE, DELTA, APART,
     sqh, sqn, skh, skn, svh, svn, sdh, sdn,
     N, dim, scale2,
-    GROUP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, D: tl.constexpr, EXACT: tl.constexpr, TMA: tl.constexpr,
-    OVERLAP: tl.constexpr, FAST: tl.constexpr, PRECISION: tl.constexpr,
+    GROUP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, D: tl.constexpr, EXACT: tl.constexpr,
+    TMA: tl.constexpr, OVERLAP: tl.constexpr, FAST: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """δ of every row, and E of its entry that stands apart (infinity where there is none)."""
     h = tl.program_id(0)
@@ -168,8 +172,8 @@ def row_statistics(
 
 @triton.jit
 def _store_sums(out, inside, columns_left, scores, da, lse2, scale2, delta, threshold, apart, rows, first,
-                MASKED: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, CELL: tl.constexpr, ABS: tl.constexpr,
-                FAST: tl.constexpr):  # fmt: skip
+                MASKED: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, CELL: tl.constexpr,
+                ABS: tl.constexpr, FAST: tl.constexpr):  # fmt: skip
     x = lse2[:, None] - scores * scale2
     if MASKED:
         x = tl.where(rows[:, None] >= first + tl.arange(0, BN)[None, :], x, float("inf"))
@@ -187,8 +191,9 @@ def cell_sums(
     Q, K, V, DO, LSE, DELTA, APART, OUT,
     sqh, sqn, skh, skn, svh, svn, sdh, sdn,
     N, dim, out_rows, out_columns, scale2,
-    GROUP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, D: tl.constexpr, CELL: tl.constexpr, ABS: tl.constexpr,
-    EXACT: tl.constexpr, TMA: tl.constexpr, OVERLAP: tl.constexpr, FAST: tl.constexpr, PRECISION: tl.constexpr,
+    GROUP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, D: tl.constexpr, CELL: tl.constexpr,
+    ABS: tl.constexpr, EXACT: tl.constexpr, TMA: tl.constexpr, OVERLAP: tl.constexpr, FAST: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Sums of E or |E| over cells, into OUT [query head, out_rows, out_columns], which is zero beforehand."""
     h = tl.program_id(0)
@@ -207,7 +212,7 @@ def cell_sums(
         lse2 = tl.load(LSE + at, mask=rows < N, other=float("inf")) * 1.4426950408889634
         delta = tl.load(DELTA + at, mask=rows < N, other=0.0)
         apart = tl.load(APART + at, mask=rows < N, other=float("inf"))
-        # In a row with an entry apart the others are below 1/2; in another row none is above it by more than rounding.
+        # In a row with an entry apart the others are below 1/2; in other rows none is, but by rounding.
         threshold = tl.where(apart < float("inf"), 1.0, float("-inf"))
         r = start // 16 + tl.arange(0, BM // 16)
         c = tl.arange(0, BN // CELL)
@@ -222,21 +227,21 @@ def cell_sums(
                 y, db = _products(
                     q, do, k_at, v_at, kv, n, skn, svn, N, dim, BN, D, EXACT, True, TMA, PRECISION
                 )
-                _store_sums(out, inside, 0, x, da, lse2, scale2, delta, threshold, apart, rows, n - BN, False, BM, BN, CELL,
-                            ABS, FAST)  # fmt: skip
+                _store_sums(out, inside, 0, x, da, lse2, scale2, delta, threshold, apart, rows, n - BN,
+                            False, BM, BN, CELL, ABS, FAST)  # fmt: skip
                 x = y
                 da = db
-            _store_sums(out, inside, out_columns - start // CELL, x, da, lse2, scale2, delta, threshold, apart, rows, start,
-                        True, BM, BN, CELL, ABS, FAST)  # fmt: skip
+            _store_sums(out, inside, out_columns - start // CELL, x, da, lse2, scale2, delta, threshold,
+                        apart, rows, start, True, BM, BN, CELL, ABS, FAST)  # fmt: skip
             tail += BN
         else:
             for n in range(0, start, BN):
                 x, da = _products(
                     q, do, k_at, v_at, kv, n, skn, svn, N, dim, BN, D, EXACT, False, TMA, PRECISION
                 )
-                _store_sums(out, inside, 0, x, da, lse2, scale2, delta, threshold, apart, rows, n, False, BM, BN, CELL,
-                            ABS, FAST)  # fmt: skip
+                _store_sums(out, inside, 0, x, da, lse2, scale2, delta, threshold, apart, rows, n,
+                            False, BM, BN, CELL, ABS, FAST)  # fmt: skip
         for n in range(tail, tl.minimum(start + BM, N), BN):
             x, da = _products(q, do, k_at, v_at, kv, n, skn, svn, N, dim, BN, D, EXACT, True, TMA, PRECISION)
-            _store_sums(out, inside, out_columns - n // CELL, x, da, lse2, scale2, delta, threshold, apart, rows, n, True, BM,
-                        BN, CELL, ABS, FAST)  # fmt: skip
+            _store_sums(out, inside, out_columns - n // CELL, x, da, lse2, scale2, delta, threshold, apart,
+                        rows, n, True, BM, BN, CELL, ABS, FAST)  # fmt: skip

@@ -50,7 +50,9 @@ def block_sums(
     absolute: bool,
     tiles: Tiles | None = None,
 ) -> torch.Tensor:
-    """Sums of E or |E| over block × block tiles [query head, blocks, blocks] in float32, zero above the diagonal.
+    """Sums of E or |E| over block × block tiles [query head, blocks, blocks], zero above the diagonal.
+
+    In float32.
 
     Args:
         q: queries [query head, N, head dim], in bf16, fp16 or fp32.

@@ -63,7 +63,10 @@ def choose(model: PreTrainedModel, tokens: int, checkpointing: bool | str) -> Ke
 def keeping(
     model: PreTrainedModel, kept: Kept, again: Callable[[], AbstractContextManager[None]]
 ) -> Iterator[None]:
-    """Runs the model's layers so; `again` is entered where a layer is computed again, maybe on another thread."""
+    """Runs the model's layers so.
+
+    `again` is entered where a layer is computed again, which may be on another thread.
+    """
     if kept == Kept.ALL:
         yield
         return
@@ -84,7 +87,7 @@ def keeping(
     model.gradient_checkpointing_enable(
         {"use_reentrant": False, "context_fn": contexts, "preserve_rng_state": False}
     )
-    # Layers are computed again in training mode only; what is inside of them, dropout above all, stays in evaluation.
+    # Layers are computed again in training mode only; what is inside of them (dropout!) stays in evaluation.
     layers = [module for module in model.modules() if getattr(module, "gradient_checkpointing", False)]
     was = [layer.training for layer in layers]
     for layer in layers:

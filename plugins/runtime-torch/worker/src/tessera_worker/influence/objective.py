@@ -24,9 +24,10 @@ Head = Callable[[torch.Tensor], torch.Tensor]
 
 
 def losses(logits: torch.Tensor, labels: torch.Tensor, objective: Objective) -> torch.Tensor:
-    """Per token, in nats: −log p, or log(1 − p) − log p [token], of logits [token, vocabulary] in float32 or more.
+    """Per token, in nats: −log p, or log(1 − p) − log p [token].
 
-    As log(1 − p) is the log-sum-exp of the others, no digit is lost where p is near 1.
+    Logits [token, vocabulary] are in float32 or more. As log(1 − p) is the log-sum-exp of the others, no
+    digit is lost where p is near 1.
     """
     own = logits.gather(1, labels[:, None])
     if objective == "log-odds":
@@ -35,9 +36,10 @@ def losses(logits: torch.Tensor, labels: torch.Tensor, objective: Objective) -> 
 
 
 def head_of(model: PreTrainedModel) -> Head:
-    """The model's own way from hidden states [token, hidden] to logits: its output layer, scaling and softcapping.
+    """The model's own way from hidden states [token, hidden] to logits.
 
-    Model classes scale logits in their `forward`; whether this does as they do is tried on one token.
+    That is its output layer, scaling and softcapping. Model classes scale logits in their `forward`; whether
+    this does as they do is tried on one token.
     """
     if model not in _checked:
         _checked[model] = _equals_forward(model)

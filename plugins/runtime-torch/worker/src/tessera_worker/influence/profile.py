@@ -53,7 +53,8 @@ def profile(
     """A result an item as it is done, or with `total` one in the end.
 
     Args:
-        model: any causal decoder of transformers; its layers may be on several devices. Its weights get no gradients.
+        model: any causal decoder of transformers; its layers may be on several devices. Its weights get no
+            gradients.
         block: tokens a side of a block; a shorter item is one block.
         sum: of E or of |E|.
         keep: block sums, or D(w), the sums that windows of w blocks beside the sink drop.
@@ -89,8 +90,8 @@ def _check(index: int, tokens: Sequence[int], mask: Sequence[bool]) -> None:
     if len(tokens) != len(mask) or not any(mask[1:]):
         raise WorkerError(
             "InvalidRequest",
-            f"item {index} has {len(tokens)} tokens and {len(mask)} flags; give a flag for each token, and at least one "
-            "true after the first",
+            f"item {index} has {len(tokens)} tokens and {len(mask)} flags; give a flag for each token, and "
+            "at least one true after the first",
         )
 
 
@@ -115,7 +116,8 @@ def _item(
         kept = memory.Kept(kept + 1)
     raise WorkerError(
         "OutOfMemory",
-        f"{len(tokens)} tokens do not fit, with one layer's activations at a time: {said}; use a shorter length or more GPUs",
+        f"{len(tokens)} tokens do not fit, with one layer's activations at a time: {said}; use a shorter "
+        "length or more GPUs",
     )
 
 

@@ -1,5 +1,5 @@
 # mypy: allow-untyped-calls
-"""Influence by its definition, for small sizes: whole attention matrices, one row's softmax without each key."""
+"""Influence by its definition, for small sizes: whole attention matrices, a row again without each key."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 def dropped(a: torch.Tensor, d_a: torch.Tensor) -> torch.Tensor:
     """E [..., N, N]: the row without a key, renormalised, minus the row itself, times ∂L/∂A.
 
-    What the other keys hold is summed without the key: taken from the row's sums it would lose every digit where A is near 1.
-    The first row, whose only key has no others, is 0.
+    What the other keys hold is summed without the key: taken from the row's sums it would lose every digit
+    where A is near 1. The first row, whose only key has no others, is 0.
     """
     n = a.shape[-1]
     e = torch.zeros_like(a)

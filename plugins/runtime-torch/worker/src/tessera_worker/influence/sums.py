@@ -1,4 +1,4 @@
-"""Block sums as attention's backward makes them, kept on each layer's device until an item (or all of them) is done."""
+"""Block sums as attention's backward makes them, on each layer's device until an item (or all) is done."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def block_sums(
 def window_sums(sums: torch.Tensor, block: int, sink: int) -> torch.Tensor:
     """D(w) for w = 0 … blocks [query head, blocks + 1]: what a window of w blocks beside the sink drops.
 
-    It sums block sums [query head, query block, key block] with key block ≥ sink / block and query block − key block ≥ w.
+    It sums block sums [query head, query block, key block] with key block ≥ sink / block and query block −
+    key block ≥ w.
     """
     heads, blocks = sums.shape[:2]
     kept = torch.tril(sums).clone()

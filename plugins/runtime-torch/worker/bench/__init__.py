@@ -1,0 +1,1 @@
+"""What influence costs and how exact it is, on a CUDA GPU."""

@@ -1,0 +1,1 @@
+"""Tests of influence: its kernel, and profiles of whole models."""
