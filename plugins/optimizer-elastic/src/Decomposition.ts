@@ -19,10 +19,10 @@ import {
 } from "./Goal.js"
 import type { Limits, Solver } from "./Highs.js"
 import { type Choice, type Instance, meets } from "./Instance.js"
-import { fewMenus, type Menus, menusOf, relaxer } from "./Menus.js"
+import { fewMenus, type Menus, menusOf, type Relaxed, relaxer } from "./Menus.js"
 import { minimise } from "./Minimise.js"
 import { programOf, remainderOf } from "./Remainder.js"
-import { layerOf, type Picks, type Separable, separable, toChoice, toPicks } from "./Separable.js"
+import { layerOf, type Separable, separable, toChoice, toPicks } from "./Separable.js"
 
 /** Solves one problem of an instance; `undefined` where no plan meets budgets and caps. */
 export interface Minimiser {
@@ -35,6 +35,8 @@ const VANISHING = 1e-280
 const FINER = 1e-4
 /** Columns of a remainder that is solved at once. */
 const HANDY = 2000
+/** Menus of a layer, among those that cost little, that plans are tried with. */
+const MENUS = 60
 const SCALE = 1000
 /** A gap that is rounding. */
 const ROUNDING = 1e-11
@@ -47,31 +49,50 @@ interface State {
   readonly left: () => number
 }
 
+/** Shares by which prices are raised for a start that takes less of what is short. */
+const DEARER = [0, 1e-3, 4e-3, 1.6e-2]
+
 /** The plans that the dual's end suggests, each brought within the couplings. */
 const firstPlans = (
-  { late, pool, problem }: State,
+  { late, menus, pool, problem }: State,
   dual: Dual,
-  relaxedPicks: Picks,
+  relaxed: (prices: Float64Array) => Relaxed,
   known: Plan | undefined,
   good: (plan: Plan) => boolean
 ): Effect.Effect<Plan | undefined> =>
   Effect.gen(function* () {
-    const rounded = relaxedPicks.slice()
+    const fallback = relaxed(dual.prices).picks
+    const rounded = fallback.slice()
     const heaviest = new Float64Array(problem.layers)
-    const near = pool.columns.filter((column, i) => {
+    pool.columns.forEach((column, i) => {
       const weight = dual.weights[i] ?? 0
       if (weight > (heaviest[column.layer] ?? 0)) {
         heaviest[column.layer] = weight
         rounded.set(column.picks, column.layer * problem.heads)
       }
-      return weight > 0
     })
+    const reachOf = (cost: number | undefined) =>
+      Math.max((cost ?? dual.bound * 1.02) - dual.bound, Math.abs(dual.bound) * 1e-3)
+    // Every menu that costs little at the prices is a column too.
+    remainderOf(problem, menus, dual.prices, reachOf(known?.cost ?? dual.bound * 1.005)).entries.forEach(
+      (own, layer) => {
+        for (const { heads } of own.slice(0, MENUS))
+          pool.add(
+            layer,
+            Int16Array.from(heads, ([option = 0]) => option)
+          )
+      }
+    )
     let best = known
-    for (const start of [rounded, relaxedPicks, ...(known === undefined ? [] : [known.picks])]) {
-      const reach = Math.max((best?.cost ?? dual.bound * 1.05) - dual.bound, Math.abs(dual.bound) * 1e-3)
-      const plan = yield* descend(problem, start, near, dual.prices, reach, late)
+    const starts = function* () {
+      yield rounded
+      if (known !== undefined) yield known.picks
+      for (const more of DEARER) yield relaxed(dual.prices.map((price) => price * (1 + more))).picks
+    }
+    for (const start of starts()) {
+      const plan = yield* descend(problem, start, pool.columns, dual.prices, reachOf(best?.cost), late)
       if (plan !== undefined && (best === undefined || plan.cost < best.cost)) best = plan
-      if (best !== undefined && good(best)) break
+      if (late() || (best !== undefined && good(best))) break
     }
     return best
   })
@@ -118,6 +139,14 @@ const close = (
         },
         undefined
       )
+      if (process.env.DBG)
+        console.error(
+          "closed",
+          answer === "late"
+            ? "late"
+            : answer && [answer.objective / scale + offset, answer.bound / scale + offset],
+          left()
+        )
       if (answer !== undefined && answer !== "late") {
         const picks = picksOf(answer.x)
         if (!fits(problem, picks))
@@ -153,6 +182,9 @@ const close = (
  * proven by sums in a fixed order, so every machine has the same plans unless a time limit is reached.
  */
 export const decomposition = (solver: Solver, instance: Instance): Minimiser => {
+  /** Every plan found so far. */
+  const plans: Array<Choice> = []
+  /** Layers' plans in the mixes that proved bounds. */
   let memory: ReadonlyArray<{ readonly layer: number; readonly options: Int32Array }> = []
 
   return (goal, limits, start) =>
@@ -177,7 +209,16 @@ export const decomposition = (solver: Solver, instance: Instance): Minimiser => 
           seconds: elapsed()
         }
       }
-      let choice = start
+      let choice = [...(start === undefined ? [] : [start]), ...plans]
+        .filter((plan) => caps.every(({ most, shifted }) => shiftedSum(instance, shifted, plan) <= most))
+        .reduce<Choice | undefined>(
+          (best, plan) =>
+            best === undefined ||
+            shiftedSum(instance, objective, plan) < shiftedSum(instance, objective, best)
+              ? plan
+              : best,
+          undefined
+        )
       for (let round = 0; ; round++) {
         const cost = choice === undefined ? undefined : shiftedSum(instance, objective, choice)
         const ceiling = cost ?? ceilingOf(instance, objective)
@@ -215,9 +256,7 @@ export const decomposition = (solver: Solver, instance: Instance): Minimiser => 
         const known =
           startPicks === undefined ? undefined : { picks: startPicks, cost: costOfAll(problem, startPicks) }
         const first =
-          known !== undefined && good(known)
-            ? known
-            : yield* firstPlans(state, dual, relaxed(dual.prices).picks, known, good)
+          known !== undefined && good(known) ? known : yield* firstPlans(state, dual, relaxed, known, good)
         if (first !== undefined && first.cost < ceiling * FINER && round < 6) {
           choice = toChoice(problem, first.picks)
           continue
@@ -250,6 +289,7 @@ export const decomposition = (solver: Solver, instance: Instance): Minimiser => 
           choice = found
           continue
         }
+        plans.push(found)
         return solution(found, closed.bound, closed.proven)
       }
     })

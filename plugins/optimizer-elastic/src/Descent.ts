@@ -24,8 +24,10 @@ interface Move {
 /** Changes looked at one by one, those that cost least at the prices. */
 const SINGLE = 6000
 /** Changes looked at two by two. */
-const PAIRED = 400
+const PAIRED = 700
 const ROUNDS = 400
+/** Repairs by one change before two are tried. */
+const SINGLES = 200
 
 export interface Plan {
   readonly picks: Picks
@@ -152,6 +154,9 @@ export const descend = (
       }
       return sum
     }
+    /** Whether one leaves the other what it is. */
+    const together = (a: Move, b: Move) => a.layer !== b.layer || (!a.wide && !b.wide && a.head !== b.head)
+    const floor = most * 1e-3
     const within = (a: Move, b: Move): boolean => {
       for (let k = 0; k < limits.length; k++)
         if ((used[k] as number) + (a.usage[k] as number) + (b.usage[k] as number) > (limits[k] as number))
@@ -167,22 +172,33 @@ export const descend = (
 
     for (let round = 0; round < ROUNDS && excessOf() > 0; round++) {
       yield* breathe
+      if (late()) return undefined
       const missing = excessOf()
-      let best: Move | undefined
+      const moves = movesFrom(problem, picks, columns, prices, price, most)
+      let best: ReadonlyArray<Move> = []
       let least = Infinity
-      const near = movesFrom(problem, picks, columns, prices, price, most)
-      const helps = (move: Move) => excessOf(move) < missing
-      const moves = near.some(helps) ? near : movesFrom(problem, picks, columns, prices, price, Infinity)
-      for (const move of moves) {
-        const gained = missing - excessOf(move)
-        const worth = Math.max(move.priced, 0) / gained
-        if (gained > 0 && worth < least) {
-          best = move
+      const weigh = (left: number, ...some: ReadonlyArray<Move>) => {
+        const gained = missing - left
+        const worth = some.reduce((sum, move) => sum + Math.max(move.priced, 0), floor) / gained
+        if (gained > missing * 1e-9 && worth < least) {
+          best = some
           least = worth
         }
       }
-      if (best === undefined || late()) return undefined
-      apply(best)
+      for (const move of moves) weigh(excessOf(move), move)
+      if (best.length === 0 || round > SINGLES) {
+        const some = moves.slice(0, PAIRED)
+        for (const [i, a] of some.entries())
+          for (let j = i + 1; j < some.length; j++) {
+            const b = some[j] as Move
+            if (together(a, b)) weigh(excessOf(a, b), a, b)
+          }
+      }
+      if (best.length === 0)
+        for (const move of movesFrom(problem, picks, columns, prices, price, Infinity))
+          weigh(excessOf(move), move)
+      if (best.length === 0) return undefined
+      best.forEach(apply)
     }
     if (!fits(problem, picks)) return undefined
 
@@ -211,8 +227,7 @@ export const descend = (
             const b = some[j] as Move
             const cost = a.cost + b.cost
             if (!(cost < least) || stale.has(b.layer)) continue
-            if (a.layer === b.layer && (a.wide || b.wide || a.head === b.head)) continue
-            if (!within(a, b)) continue
+            if (!together(a, b) || !within(a, b)) continue
             best = b
             least = cost
           }
