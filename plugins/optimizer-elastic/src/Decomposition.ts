@@ -58,7 +58,7 @@ const firstPlans = (
   dual: Dual,
   relaxed: (prices: Float64Array) => Relaxed,
   known: Plan | undefined,
-  good: (plan: Plan) => boolean
+  enough: number
 ): Effect.Effect<Plan | undefined> =>
   Effect.gen(function* () {
     const fallback = relaxed(dual.prices).picks
@@ -90,9 +90,17 @@ const firstPlans = (
       for (const more of DEARER) yield relaxed(dual.prices.map((price) => price * (1 + more))).picks
     }
     for (const start of starts()) {
-      const plan = yield* descend(problem, start, pool.columns, dual.prices, reachOf(best?.cost), late)
+      const plan = yield* descend(
+        problem,
+        start,
+        pool.columns,
+        dual.prices,
+        reachOf(best?.cost),
+        enough,
+        late
+      )
       if (plan !== undefined && (best === undefined || plan.cost < best.cost)) best = plan
-      if (late() || (best !== undefined && good(best))) break
+      if (late() || (best !== undefined && best.cost <= enough)) break
     }
     return best
   })
@@ -252,11 +260,13 @@ export const decomposition = (solver: Solver, instance: Instance): Minimiser => 
           start: memory.length === 0 ? undefined : new Float64Array(problem.couplings.length)
         })
         if (choice === undefined && dual.bound > ceiling * (1 + 1e-9)) return undefined
-        const good = ({ cost }: Plan) => cost - dual.bound <= Math.max(limits.gap, ROUNDING) * cost
+        // Costs are not below the bound but for rounding.
+        const enough = Math.max(dual.bound, 0) / (1 - Math.min(Math.max(limits.gap, ROUNDING), 0.999))
+        const good = ({ cost }: Plan) => cost <= enough
         const known =
           startPicks === undefined ? undefined : { picks: startPicks, cost: costOfAll(problem, startPicks) }
         const first =
-          known !== undefined && good(known) ? known : yield* firstPlans(state, dual, relaxed, known, good)
+          known !== undefined && good(known) ? known : yield* firstPlans(state, dual, relaxed, known, enough)
         if (first !== undefined && first.cost < ceiling * FINER && round < 6) {
           choice = toChoice(problem, first.picks)
           continue

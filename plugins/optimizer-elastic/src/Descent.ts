@@ -6,41 +6,20 @@ import { Effect } from "effect"
 import type { Column } from "./Columns.js"
 import { breathe } from "./Highs.js"
 import { pricer } from "./Menus.js"
+import { independent, type Move, movesOf } from "./Moves.js"
 import { costOf, layerOf, type Picks, type Separable, usageOf } from "./Separable.js"
-
-interface Move {
-  readonly layer: number
-  /** A head of the layer, or all of it where a column is given. */
-  readonly head: number
-  readonly option: number
-  readonly column: Column | undefined
-  /** Whether it changes which options the layer uses. */
-  readonly wide: boolean
-  readonly cost: number
-  readonly priced: number
-  readonly usage: Float64Array
-}
 
 /** Changes looked at one by one, those that cost least at the prices. */
 const SINGLE = 6000
 /** Changes looked at two by two. */
 const PAIRED = 700
-const ROUNDS = 400
+const ROUNDS = 300
 /** Repairs by one change before two are tried. */
-const SINGLES = 200
+const REPAIRS = 100
 
 export interface Plan {
   readonly picks: Picks
   readonly cost: number
-}
-
-const usageOfAll = (problem: Separable, picks: Picks): Float64Array => {
-  const sum = new Float64Array(problem.couplings.length)
-  for (let layer = 0; layer < problem.layers; layer++)
-    usageOf(problem, layer, layerOf(problem, picks, layer)).forEach(
-      (used, k) => (sum[k] = (sum[k] ?? 0) + used)
-    )
-  return sum
 }
 
 export const costOfAll = (problem: Separable, picks: Picks): number => {
@@ -52,84 +31,84 @@ export const costOfAll = (problem: Separable, picks: Picks): number => {
 
 /** Whether picks meet all couplings. */
 export const fits = (problem: Separable, picks: Picks): boolean => {
-  const used = usageOfAll(problem, picks)
+  const used = new Float64Array(problem.couplings.length)
+  for (let layer = 0; layer < problem.layers; layer++)
+    usageOf(problem, layer, layerOf(problem, picks, layer)).forEach(
+      (of, k) => (used[k] = (used[k] ?? 0) + of)
+    )
   return problem.couplings.every(({ most }, k) => (used[k] ?? 0) <= most)
 }
 
-/** Changes of single heads that the limit of options allows, and changes to columns, cheapest at the prices first. */
-const movesFrom = (
+/** A plan under change. */
+interface Walk {
+  readonly picks: Picks
+  /** By coupling; always added up anew, layer by layer, so that nothing drifts. */
+  readonly used: Float64Array
+  readonly apply: (move: Move) => void
+  /** Moves that cost at most `most` at the prices, cheapest first, layers and heads in order among equals. */
+  readonly moves: (most: number) => ReadonlyArray<Move>
+}
+
+const walkFrom = (
   problem: Separable,
-  picks: Picks,
+  start: Picks,
   columns: ReadonlyArray<Column>,
-  prices: Float64Array,
-  price: ReturnType<typeof pricer>,
-  most: number
-): ReadonlyArray<Move> => {
-  const { couplings, heads } = problem
-  const moves: Array<Move> = []
-  const now = Array.from({ length: problem.layers }, (_, layer) => {
-    const own = layerOf(problem, picks, layer)
-    return { cost: costOf(problem, layer, own), usage: usageOf(problem, layer, own) }
-  })
-  const priced = (cost: number, usage: Float64Array) =>
-    usage.reduce((sum, used, k) => sum + used * (prices[k] ?? 0), cost)
-  for (let layer = 0; layer < problem.layers; layer++) {
-    const { excess } = price(layer, prices)
-    const own = layerOf(problem, picks, layer)
-    const cost = problem.cost[layer] ?? new Float64Array()
-    const uses = new Map<number, number>()
-    for (const option of own) uses.set(option, (uses.get(option) ?? 0) + 1)
-    const count = problem.options[layer]?.length ?? 0
-    for (let head = 0; head < heads; head++) {
-      const from = own[head] ?? 0
-      const after = uses.size - (uses.get(from) === 1 ? 1 : 0)
-      const options = after < problem.limit ? Array.from({ length: count }, (_, r) => r) : [...uses.keys()]
-      for (const option of options) {
-        const at = option * heads + head
-        const change = (excess[at] ?? Infinity) - (excess[from * heads + head] ?? 0)
-        if (option === from || !(change <= most)) continue
-        moves.push({
-          layer,
-          head,
-          option,
-          column: undefined,
-          wide: !uses.has(option) || uses.get(from) === 1,
-          cost: (cost[at] ?? 0) - (cost[from * heads + head] ?? 0),
-          priced: change,
-          usage: Float64Array.from(
-            couplings,
-            ({ values }) => (values[layer]?.[at] ?? 0) - (values[layer]?.[from * heads + head] ?? 0)
-          )
+  prices: Float64Array
+): Walk => {
+  const { heads, layers } = problem
+  const price = pricer(problem)
+  const picks = start.slice()
+  const used = new Float64Array(problem.couplings.length)
+  const every = Array.from({ length: layers }, (_, layer) => layer)
+  const excess = every.map((layer) => price(layer, prices).excess.slice(0, problem.cost[layer]?.length))
+  const own = every.map((): Array<Column> => [])
+  for (const column of columns) own[column.layer]?.push(column)
+  const usage = every.map((layer) => usageOf(problem, layer, layerOf(problem, picks, layer)))
+  const known = every.map(
+    (): { readonly most: number; readonly moves: ReadonlyArray<Move> } | undefined => undefined
+  )
+  const count = () => {
+    used.fill(0)
+    for (const of of usage) for (let k = 0; k < used.length; k++) used[k] = (used[k] ?? 0) + (of[k] ?? 0)
+  }
+  count()
+  return {
+    picks,
+    used,
+    apply: ({ column, head, layer, option }) => {
+      if (column === undefined) picks[layer * heads + head] = option
+      else picks.set(column.picks, layer * heads)
+      usage[layer] = usageOf(problem, layer, layerOf(problem, picks, layer))
+      known[layer] = undefined
+      count()
+    },
+    moves: (most) =>
+      every
+        .flatMap((layer) => {
+          const before = known[layer]
+          if (before !== undefined && before.most === most) return before.moves
+          const moves = movesOf(
+            problem,
+            layer,
+            layerOf(problem, picks, layer),
+            own[layer] ?? [],
+            prices,
+            excess[layer] ?? new Float64Array(),
+            most
+          ).slice(0, SINGLE)
+          known[layer] = { most, moves }
+          return moves
         })
-      }
-    }
+        .sort((a, b) => a.priced - b.priced)
+        .slice(0, SINGLE)
   }
-  for (const column of columns) {
-    const here = now[column.layer]
-    if (here === undefined) continue
-    const change = column.cost - here.cost
-    const usage = column.usage.map((used, k) => used - (here.usage[k] ?? 0))
-    const cheap = priced(change, usage)
-    if (cheap > most || (change === 0 && usage.every((used) => used === 0))) continue
-    moves.push({
-      layer: column.layer,
-      head: -1,
-      option: 0,
-      column,
-      wide: true,
-      cost: change,
-      priced: cheap,
-      usage
-    })
-  }
-  // The sort is stable, so equal moves stay in the order of layers, heads and options.
-  return moves.sort((a, b) => a.priced - b.priced).slice(0, SINGLE)
 }
 
 /**
  * The plan that changes lead to; `undefined` where none of them leads within the couplings.
  *
  * @param most changes that cost more than this at the prices are left out
+ * @param enough a cost that need not be improved
  */
 export const descend = (
   problem: Separable,
@@ -137,109 +116,88 @@ export const descend = (
   columns: ReadonlyArray<Column>,
   prices: Float64Array,
   most: number,
+  enough: number,
   late: () => boolean
 ): Effect.Effect<Plan | undefined> =>
   Effect.gen(function* () {
-    const { couplings, heads } = problem
-    const price = pricer(problem)
-    const picks = start.slice()
-    const used = usageOfAll(problem, picks)
+    const { couplings } = problem
+    const { apply, moves: movesUpTo, picks, used } = walkFrom(problem, start, columns, prices)
     const limits = Float64Array.from(couplings, (of) => of.most)
-    const excessOf = (...moves: ReadonlyArray<Move>): number => {
+    const units = Float64Array.from(couplings, (of) => of.unit)
+    const missing = (a?: Move, b?: Move): number => {
       let sum = 0
       for (let k = 0; k < limits.length; k++) {
-        let now = (used[k] as number) - (limits[k] as number)
-        for (const { usage } of moves) now += usage[k] as number
-        if (now > 0) sum += now / (couplings[k]?.unit ?? 1)
+        let over = (used[k] as number) - (limits[k] as number)
+        if (a !== undefined) over += a.usage[k] as number
+        if (b !== undefined) over += b.usage[k] as number
+        if (over > 0) sum += over / (units[k] as number)
       }
       return sum
     }
-    /** Whether one leaves the other what it is. */
-    const together = (a: Move, b: Move) => a.layer !== b.layer || (!a.wide && !b.wide && a.head !== b.head)
-    const floor = most * 1e-3
-    const within = (a: Move, b: Move): boolean => {
-      for (let k = 0; k < limits.length; k++)
-        if ((used[k] as number) + (a.usage[k] as number) + (b.usage[k] as number) > (limits[k] as number))
-          return false
-      return true
-    }
-    const apply = ({ column, head, layer, option }: Move) => {
-      if (column === undefined) picks[layer * heads + head] = option
-      else picks.set(column.picks, layer * heads)
-      // Counted anew: sums of differences would drift.
-      used.set(usageOfAll(problem, picks))
-    }
 
-    for (let round = 0; round < ROUNDS && excessOf() > 0; round++) {
+    for (let round = 0; missing() > 0; round++) {
       yield* breathe
-      if (late()) return undefined
-      const missing = excessOf()
-      const moves = movesFrom(problem, picks, columns, prices, price, most)
-      let best: ReadonlyArray<Move> = []
+      if (round >= ROUNDS || late()) return undefined
+      const before = missing()
+      const moves = movesUpTo(most)
+      let best: readonly [Move, ...ReadonlyArray<Move>] | undefined
       let least = Infinity
-      const weigh = (left: number, ...some: ReadonlyArray<Move>) => {
-        const gained = missing - left
-        const worth = some.reduce((sum, move) => sum + Math.max(move.priced, 0), floor) / gained
-        if (gained > missing * 1e-9 && worth < least) {
-          best = some
+      const weigh = (a: Move, b?: Move) => {
+        const gained = before - missing(a, b)
+        const worth = (most * 1e-3 + Math.max(a.priced, 0) + Math.max(b?.priced ?? 0, 0)) / gained
+        if (gained > before * 1e-9 && worth < least) {
+          best = b === undefined ? [a] : [a, b]
           least = worth
         }
       }
-      for (const move of moves) weigh(excessOf(move), move)
-      if (best.length === 0 || round > SINGLES) {
+      for (const move of moves) weigh(move)
+      if (best === undefined || round > REPAIRS) {
         const some = moves.slice(0, PAIRED)
         for (const [i, a] of some.entries())
           for (let j = i + 1; j < some.length; j++) {
             const b = some[j] as Move
-            if (together(a, b)) weigh(excessOf(a, b), a, b)
+            if (independent(a, b)) weigh(a, b)
           }
       }
-      if (best.length === 0)
-        for (const move of movesFrom(problem, picks, columns, prices, price, Infinity))
-          weigh(excessOf(move), move)
-      if (best.length === 0) return undefined
-      best.forEach(apply)
+      if (best === undefined) for (const move of movesUpTo(Infinity)) weigh(move)
+      if (best === undefined) return undefined
+      for (const move of best) apply(move)
     }
-    if (!fits(problem, picks)) return undefined
 
-    const total = costOfAll(problem, picks)
-    const worthwhile = -1e-12 * total
-    for (let round = 0; round < ROUNDS && !late(); round++) {
+    let cost = costOfAll(problem, picks)
+    for (let round = 0; round < ROUNDS && cost > enough && !late(); round++) {
       yield* breathe
-      const moves = movesFrom(problem, picks, columns, prices, price, most)
-      let changed = false
+      const moves = movesUpTo(most)
+      const worthwhile = -1e-12 * cost
       // Layers changed in this round: the other moves there are stale.
       const stale = new Set<number>()
       for (const move of moves) {
-        if (move.cost < worthwhile && !stale.has(move.layer) && excessOf(move) === 0) {
+        if (move.cost < worthwhile && !stale.has(move.layer) && missing(move) === 0) {
           apply(move)
           stale.add(move.layer)
-          changed = true
         }
       }
-      if (!changed) {
-        const some = moves.slice(0, PAIRED)
-        for (const [i, a] of some.entries()) {
-          if (stale.has(a.layer)) continue
-          let best: Move | undefined
-          let least = worthwhile
-          for (let j = i + 1; j < some.length; j++) {
-            const b = some[j] as Move
-            const cost = a.cost + b.cost
-            if (!(cost < least) || stale.has(b.layer)) continue
-            if (!together(a, b) || !within(a, b)) continue
+      const some = stale.size > 0 ? [] : moves.slice(0, PAIRED)
+      for (const [i, a] of some.entries()) {
+        if (stale.has(a.layer)) continue
+        let best: Move | undefined
+        let least = worthwhile
+        for (let j = i + 1; j < some.length; j++) {
+          const b = some[j] as Move
+          const sum = a.cost + b.cost
+          if (sum < least && !stale.has(b.layer) && independent(a, b) && missing(a, b) === 0) {
             best = b
-            least = cost
+            least = sum
           }
-          if (best === undefined) continue
-          apply(a)
-          apply(best)
-          stale.add(a.layer)
-          stale.add(best.layer)
-          changed = true
+        }
+        if (best === undefined) continue
+        for (const move of [a, best]) {
+          apply(move)
+          stale.add(move.layer)
         }
       }
-      if (!changed) break
+      if (stale.size === 0) break
+      cost = costOfAll(problem, picks)
     }
-    return { picks, cost: costOfAll(problem, picks) }
+    return fits(problem, picks) ? { picks, cost } : undefined
   })
