@@ -136,7 +136,6 @@ const close = (
       const { offset, picksOf, program } = programOf(problem, rest, scale)
       const cutoff = plan === undefined ? top() : plan.cost * (1 - gap)
       if (rest.entries.some((own) => own.length === 0)) return { plan, bound: cutoff, proven: true }
-      if (process.env.DBG) console.error("close", width, top() - dual.bound, rest.size, left())
       const answer = yield* solver.solve(
         program,
         {
@@ -147,14 +146,6 @@ const close = (
         },
         undefined
       )
-      if (process.env.DBG)
-        console.error(
-          "closed",
-          answer === "late"
-            ? "late"
-            : answer && [answer.objective / scale + offset, answer.bound / scale + offset],
-          left()
-        )
       if (answer !== undefined && answer !== "late") {
         const picks = picksOf(answer.x)
         if (!fits(problem, picks))
@@ -271,8 +262,6 @@ export const decomposition = (solver: Solver, instance: Instance): Minimiser => 
           choice = toChoice(problem, first.picks)
           continue
         }
-        if (process.env.DBG)
-          console.error("first", first?.cost, first && (first.cost - dual.bound) / first.cost, left())
         const closed: Closed =
           first !== undefined && (good(first) || late())
             ? { plan: first, bound: dual.bound, proven: good(first) }

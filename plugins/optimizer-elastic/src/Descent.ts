@@ -11,6 +11,8 @@ import { costOf, layerOf, type Picks, type Separable, usageOf } from "./Separabl
 
 /** Changes looked at one by one, those that cost least at the prices. */
 const SINGLE = 6000
+/** Of these, the most of one layer: what is remembered between rounds. */
+const OF_LAYER = 250
 /** Changes looked at two by two. */
 const PAIRED = 700
 const ROUNDS = 300
@@ -95,7 +97,7 @@ const walkFrom = (
             prices,
             excess[layer] ?? new Float64Array(),
             most
-          ).slice(0, SINGLE)
+          ).slice(0, OF_LAYER)
           known[layer] = { most, moves }
           return moves
         })

@@ -112,6 +112,5 @@ export const maximise = (
         weights = weights.filter((_, i) => (reduced[i] ?? 0) <= most)
       }
     }
-    if (process.env.DBG) console.error("dual", bound, iterations, pool.columns.length, left())
     return { bound, prices, weights, iterations }
   })
