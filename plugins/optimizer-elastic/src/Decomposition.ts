@@ -17,11 +17,11 @@ import {
   weightedLoss,
   within
 } from "./Goal.js"
-import type { Limits, Solver } from "./Highs.js"
+import { breathe, type Limits, type Solver } from "./Highs.js"
 import { type Choice, type Instance, meets } from "./Instance.js"
 import { fewMenus, type Menus, menusOf, type Relaxed, relaxer } from "./Menus.js"
 import { minimise } from "./Minimise.js"
-import { programOf, remainderOf } from "./Remainder.js"
+import { entriesOf, programOf, remainderOf } from "./Remainder.js"
 import { layerOf, type Separable, separable, toChoice, toPicks } from "./Separable.js"
 
 /** Solves one problem of an instance; `undefined` where no plan meets budgets and caps. */
@@ -74,15 +74,19 @@ const firstPlans = (
     const reachOf = (cost: number | undefined) =>
       Math.max((cost ?? dual.bound * 1.02) - dual.bound, Math.abs(dual.bound) * 1e-3)
     // Every menu that costs little at the prices is a column too.
-    remainderOf(problem, menus, dual.prices, reachOf(known?.cost ?? dual.bound * 1.005)).entries.forEach(
-      (own, layer) => {
-        for (const { heads } of own.slice(0, MENUS))
-          pool.add(
-            layer,
-            Int16Array.from(heads, ([option = 0]) => option)
-          )
+    let layer = 0
+    for (const own of entriesOf(problem, menus, dual.prices, reachOf(known?.cost ?? dual.bound * 1.005))) {
+      let tried = 0
+      for (const { heads } of own) {
+        pool.add(
+          layer,
+          Int16Array.from(heads, ([option = 0]) => option)
+        )
+        if (++tried === MENUS) break
       }
-    )
+      layer++
+      if (layer % 8 === 0) yield* breathe
+    }
     let best = known
     const starts = function* () {
       yield rounded
@@ -126,11 +130,9 @@ const close = (
     const top = () => plan?.cost ?? ceiling * (1 + 1e-9)
     let width = top() - dual.bound
     for (let first = true; ; first = false) {
-      let rest = remainderOf(problem, menus, dual.prices, width)
-      while (first && rest.size > HANDY) {
-        width /= 2
-        rest = remainderOf(problem, menus, dual.prices, width)
-      }
+      yield* breathe
+      let rest = remainderOf(problem, menus, dual.prices, width, first ? HANDY : Infinity)
+      for (; rest === undefined; rest = remainderOf(problem, menus, dual.prices, width, HANDY)) width /= 2
       const whole = width >= top() - dual.bound
       const scale = SCALE / top()
       const { offset, picksOf, program } = programOf(problem, rest, scale)

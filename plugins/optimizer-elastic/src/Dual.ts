@@ -68,7 +68,8 @@ export const maximise = (
     if (start !== undefined) look(start)
     // One price for all budgets, from far too high down to the best: the bound is concave in it.
     let before = -Infinity
-    for (let t = 1; start === undefined && t > 1e-15; t /= 4) {
+    const highest = start === undefined ? 1 : 0
+    for (let t = highest; t > 1e-15; t /= 4) {
       yield* breathe
       const now = look(
         Float64Array.from(couplings, ({ most, unit }) => (most > 0 ? (t * ceiling) / unit : 0))
@@ -80,8 +81,9 @@ export const maximise = (
     let weights: Float64Array = new Float64Array()
     let scale = SCALE / ceiling
     let iterations = 0
-    for (; iterations < ITERATIONS && bound <= ceiling && !late(); iterations++) {
+    for (; iterations < ITERATIONS; iterations++) {
       yield* breathe
+      if (bound > ceiling || late()) break
       const count = pool.columns.length
       const penalty = PENALTY * SCALE
       const master = yield* solver.relax(masterOf(problem, pool.columns, scale, penalty), {

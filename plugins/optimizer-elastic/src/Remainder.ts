@@ -14,52 +14,80 @@ interface Entry {
 export interface Remainder {
   /** By layer. */
   readonly entries: ReadonlyArray<ReadonlyArray<Entry>>
-  /** Columns of its program. */
-  readonly size: number
 }
 
-/** Rules out all that costs `most` or more above the bound that the prices prove. */
+/**
+ * Rules out all that costs `most` or more above the bound that the prices prove.
+ *
+ * @param room `undefined` instead of a remainder of more columns than this: a large one is not built to find out
+ */
 export const remainderOf = (
   problem: Separable,
   menus: Menus,
   prices: Float64Array,
-  most: number
-): Remainder => {
-  const { heads, layers } = problem
-  const price = pricer(problem)
+  most: number,
+  room: number
+): Remainder | undefined => {
   let size = 0
-  const entries = Array.from({ length: layers }, (_, layer): ReadonlyArray<Entry> => {
-    const { excess } = price(layer, prices)
-    const own = menus.of[layer] ?? new Int16Array()
-    const count = own.length / menus.size
-    let least = Infinity
-    for (let k = 0; k < count; k++)
-      least = Math.min(least, menuExcess(own, menus.size, k, excess, heads, least))
-    const found = new Map<string, Entry>()
-    // Rounding must not rule out what costs exactly as much.
-    const enough = least + most * (1 + 1e-9)
-    for (let k = 0; k < count; k++) {
-      const sum = menuExcess(own, menus.size, k, excess, heads, enough)
-      if (!(sum < enough)) continue
-      const menu = [...new Set(own.subarray(k * menus.size, (k + 1) * menus.size))]
-      const at = (option: number, head: number) => excess[option * heads + head] ?? Infinity
-      const entry: Entry = {
-        heads: Array.from({ length: heads }, (_, head) => {
-          const ordered = menu.toSorted((a, b) => at(a, head) - at(b, head))
-          const best = at(ordered[0] ?? 0, head)
-          return ordered.filter((option, i) => i === 0 || sum + at(option, head) - best < enough)
-        })
-      }
-      // Menus of which no head takes the options that differ are one.
-      const key = entry.heads.map((options) => options.join(",")).join(" ")
-      if (!found.has(key)) found.set(key, entry)
+  const entries: Array<ReadonlyArray<Entry>> = []
+  for (const own of entriesOf(problem, menus, prices, most)) {
+    const found: Array<Entry> = []
+    for (const entry of own) {
+      found.push(entry)
+      size += entry.heads.reduce((sum, options) => sum + options.length - 1, 1)
+      if (size > room + problem.layers) return undefined
     }
-    return [...found.values()]
-  })
-  for (const own of entries)
-    for (const { heads } of own)
-      size += (own.length > 1 ? 1 : 0) + heads.reduce((sum, options) => sum + options.length - 1, 0)
-  return { entries, size }
+    entries.push(found)
+  }
+  return { entries }
+}
+
+/** By layer, in turn, what is not ruled out. */
+export const entriesOf = function* (
+  problem: Separable,
+  menus: Menus,
+  prices: Float64Array,
+  most: number
+): Generator<Generator<Entry>> {
+  const price = pricer(problem)
+  for (let layer = 0; layer < problem.layers; layer++)
+    yield entriesAt(problem, menus, layer, price(layer, prices).excess, most)
+}
+
+const entriesAt = function* (
+  problem: Separable,
+  menus: Menus,
+  layer: number,
+  excess: Float64Array,
+  most: number
+): Generator<Entry> {
+  const { heads } = problem
+  const own = menus.of[layer] ?? new Int16Array()
+  const count = own.length / menus.size
+  let least = Infinity
+  for (let k = 0; k < count; k++)
+    least = Math.min(least, menuExcess(own, menus.size, k, excess, heads, least))
+  const known = new Set<string>()
+  // Rounding must not rule out what costs exactly as much.
+  const enough = least + most * (1 + 1e-9)
+  const at = (option: number, head: number) => excess[option * heads + head] ?? Infinity
+  for (let k = 0; k < count; k++) {
+    const sum = menuExcess(own, menus.size, k, excess, heads, enough)
+    if (!(sum < enough)) continue
+    const menu = [...new Set(own.subarray(k * menus.size, (k + 1) * menus.size))]
+    const entry: Entry = {
+      heads: Array.from({ length: heads }, (_, head) => {
+        const ordered = menu.toSorted((a, b) => at(a, head) - at(b, head))
+        const best = at(ordered[0] ?? 0, head)
+        return ordered.filter((option, i) => i === 0 || sum + at(option, head) - best < enough)
+      })
+    }
+    // Menus of which no head takes the options that differ are one.
+    const key = entry.heads.map((options) => options.join(",")).join(" ")
+    if (known.has(key)) continue
+    known.add(key)
+    yield entry
+  }
 }
 
 export interface Rest {
