@@ -35,6 +35,8 @@ const VANISHING = 1e-280
 const FINER = 1e-4
 /** Columns of a remainder that is solved at once. */
 const HANDY = 2000
+/** How often a remainder is cut before a large one is solved after all. */
+const HALVINGS = 16
 /** Menus of a layer, among those that cost little, that plans are tried with. */
 const MENUS = 60
 const SCALE = 1000
@@ -132,12 +134,16 @@ const close = (
     for (let first = true; ; first = false) {
       yield* breathe
       let rest = remainderOf(problem, menus, dual.prices, width, first ? HANDY : Infinity)
-      for (; rest === undefined; rest = remainderOf(problem, menus, dual.prices, width, HANDY)) width /= 2
+      for (let halvings = 1; rest === undefined; halvings++) {
+        width /= 2
+        rest = remainderOf(problem, menus, dual.prices, width, halvings < HALVINGS ? HANDY : Infinity)
+      }
       const whole = width >= top() - dual.bound
       const scale = SCALE / top()
       const { offset, picksOf, program } = programOf(problem, rest, scale)
       const cutoff = plan === undefined ? top() : plan.cost * (1 - gap)
-      if (rest.entries.some((own) => own.length === 0)) return { plan, bound: cutoff, proven: true }
+      if (rest.entries.some((own) => own.length === 0))
+        return { plan, bound: whole ? cutoff : bound, proven: whole }
       const answer = yield* solver.solve(
         program,
         {
@@ -158,12 +164,13 @@ const close = (
         const cost = costOfAll(problem, picks)
         if (plan === undefined || cost < plan.cost) plan = { picks, cost }
       }
+      // Above the cutoff the solver looks no further, whatever bound it states.
       const inside =
         answer === "late"
           ? bound
           : answer === undefined
             ? cutoff
-            : Math.min(answer.bound / scale + offset, top())
+            : Math.min(answer.bound / scale + offset, cutoff)
       bound = Math.max(bound, Math.min(inside, whole ? Infinity : dual.bound + width))
       if (plan !== undefined) bound = Math.min(bound, plan.cost)
       const proven = whole && answer !== "late" && (answer === undefined || answer.proven)
