@@ -70,6 +70,7 @@ const planOf = (
     method: "elastic",
     objective: found.objective,
     proof: proof(found),
+    bound: String(found.solution.bound),
     solver: params.solver === "decomposition" ? `decomposition, ${solver.version}` : solver.version,
     lengths: instance.lengths.join(", "),
     density: densityText(params.density),
