@@ -35,7 +35,7 @@ describe.skipIf(python === undefined)("an emitted package", () => {
     promisify(execFile)(python ?? "", args, {
       cwd,
       maxBuffer: 1 << 26,
-      env: { ...process.env, PYTHONDONTWRITEBYTECODE: "1" }
+      env: { ...process.env, PYTHONPYCACHEPREFIX: join(folder, "bytecode") }
     }).then(
       ({ stdout }) => stdout,
       ({ stdout, stderr, message }: { stdout?: string; stderr?: string; message: string }) =>
