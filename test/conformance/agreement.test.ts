@@ -46,8 +46,13 @@ const both = <A, E>(folder: string, ask: (model: LoadedModel) => Effect.Effect<A
     return [first, second] as const
   })
 
-/** Everything at once: a runtime loads its model once. */
-const compare = (folder: () => Promise<string>, text: string, block: number) => {
+/** Everything at once: a runtime loads its model once. Of a larger model one kind of influence has to do. */
+const compare = (
+  folder: () => Promise<string>,
+  text: string,
+  block: number,
+  kinds: "all" | "abs" = "all"
+) => {
   let answers: ReturnType<typeof ask> | undefined
   const asked = () => (answers ??= ask())
   const ask = async () =>
@@ -83,16 +88,21 @@ const compare = (folder: () => Promise<string>, text: string, block: number) => 
               { prompt: prefix, maxNewTokens: 12, plan }
             ])
           ),
-          signed: yield* influence("signed"),
           abs: yield* influence("abs"),
-          scale: yield* model.influence({
-            tokens,
-            mask: tokens.map((_, i) => i >= half),
-            objective: "log-odds",
-            block,
-            sum: "abs"
-          }),
-          windows: yield* influence("abs", { kind: "windows", sink: block })
+          others:
+            kinds === "abs"
+              ? undefined
+              : {
+                  signed: yield* influence("signed"),
+                  scale: yield* model.influence({
+                    tokens,
+                    mask: tokens.map((_, i) => i >= half),
+                    objective: "log-odds",
+                    block,
+                    sum: "abs"
+                  }),
+                  windows: yield* influence("abs", { kind: "windows", sink: block })
+                }
         }
       })
     )
@@ -119,11 +129,14 @@ const compare = (folder: () => Promise<string>, text: string, block: number) => 
 
   it("influences, within 1e-4 of the |E| of their block", async () => {
     const [a, b] = await asked()
-    for (const [what, found, wanted, scale] of [
-      ["signed", b.signed, a.signed, a.scale],
-      ["abs", b.abs, a.abs, a.abs],
-      ["windows", b.windows, a.windows, a.windows]
-    ] as const) {
+    const others =
+      a.others === undefined || b.others === undefined
+        ? []
+        : ([
+            ["signed", b.others.signed, a.others.signed, a.others.scale],
+            ["windows", b.others.windows, a.others.windows, a.others.windows]
+          ] as const)
+    for (const [what, found, wanted, scale] of [["abs", b.abs, a.abs, a.abs] as const, ...others]) {
       expect(Math.abs(found.loss - wanted.loss)).toBeLessThan(1e-3)
       expect([found.blocks, found.layers.length]).toEqual([wanted.blocks, wanted.layers.length])
       wanted.layers.forEach((values, layer) => {
@@ -170,6 +183,7 @@ describe.skipIf(gguf === undefined)("the two runtimes agree on SmolLM2-135M in",
   compare(
     () => imported(gguf ?? ""),
     "<|im_start|>user\nWhy is the sky blue?<|im_end|>\n<|im_start|>assistant\nThe sky appears blue because of a phenomenon called Rayleigh scattering, by which short wavelengths of sunlight are scattered more than long ones.<|im_end|>\n",
-    16
+    16,
+    "abs"
   )
 })

@@ -1,7 +1,7 @@
 /**
  * Runs killed with SIGKILL: at a call to the file system, right before it or while it is under way, or at any moment.
  *
- * TESSERA_KILLS says how many (default 200), TESSERA_KILL_SEED which.
+ * TESSERA_KILLS says how many (default 100), TESSERA_KILL_SEED which.
  */
 import { mkdtempSync, realpathSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -15,7 +15,7 @@ import { bundle } from "./Bundle.js"
 import { start, type Ended } from "./Program.js"
 import { check, results, type Found } from "./StoreCheck.js"
 
-const kills = Number(process.env["TESSERA_KILLS"] ?? 200)
+const kills = Number(process.env["TESSERA_KILLS"] ?? 100)
 const seed = Number(process.env["TESSERA_KILL_SEED"] ?? 20261124)
 /** Kills in one store before a run may end by itself. */
 const ROUND = 4

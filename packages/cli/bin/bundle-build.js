@@ -121,7 +121,10 @@ const order = ({ inputs }, shared) => {
 }
 
 const textOf = ({ outputFiles }) => {
-  const text = outputFiles[0].text.replaceAll(/(?<![.\w$])import\(/g, `${IMPORT}(`)
+  const text = outputFiles[0].text
+    .replaceAll(/(?<![.\w$])import\(/g, `${IMPORT}(`)
+    // CommonJS packages in it are not all written for strict mode: parquetjs-lite assigns to what it never declared.
+    .replace(/^"use strict";/, "")
   // The script is read byte by byte: esbuild escapes what is not ASCII, and says so here if it ever does not.
   if (Buffer.byteLength(text) !== text.length) throw new Error("the bundle is not ASCII")
   return text

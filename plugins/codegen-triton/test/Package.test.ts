@@ -8,23 +8,15 @@ import { NodeFileSystem } from "@effect/platform-node"
 import type { Plan } from "@tessera/attention"
 import { Effect, Schema } from "effect"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { findPython, interpreter } from "../../../test/python/Environment.js"
+import { torchPython } from "../../../test/python/Torch.js"
 import { emitFiles, EmitTritonParams } from "../src/index.js"
 import { odd, small } from "./plans.js"
 
-const found = await findPython({
-  lock: new URL("../python/requirements.lock", import.meta.url),
-  modules: ["torch", "triton"],
-  variable: "TESSERA_PYTHON",
-  linuxOnly: "Triton's wheels are for Linux only"
-})
-if ("skip" in found) console.warn(`SKIPPED, the kernels of emitted packages are not run: ${found.skip}`)
+const python = await torchPython("the kernels of emitted packages are not run")
 
-/** Making the environment downloads about 2 GB, once per machine and lock file. */
 const patience = 20 * 60_000
 
-describe.skipIf("skip" in found)("an emitted package", () => {
-  let python = ""
+describe.skipIf(python === undefined)("an emitted package", () => {
   let folder = ""
 
   const write = async (plan: Plan): Promise<string> => {
@@ -40,10 +32,10 @@ describe.skipIf("skip" in found)("an emitted package", () => {
 
   /** Standard output; a failing program's whole output is the error's message. */
   const run = (cwd: string, ...args: ReadonlyArray<string>): Promise<string> =>
-    promisify(execFile)(python, args, {
+    promisify(execFile)(python ?? "", args, {
       cwd,
       maxBuffer: 1 << 26,
-      env: { ...process.env, PYTHONDONTWRITEBYTECODE: "1" }
+      env: { ...process.env, PYTHONPYCACHEPREFIX: join(folder, "bytecode") }
     }).then(
       ({ stdout }) => stdout,
       ({ stdout, stderr, message }: { stdout?: string; stderr?: string; message: string }) =>
@@ -51,10 +43,8 @@ describe.skipIf("skip" in found)("an emitted package", () => {
     )
 
   beforeAll(async () => {
-    if ("skip" in found) return
     folder = await mkdtemp(join(tmpdir(), "tessera-triton-"))
-    python = await interpreter(found)
-  }, patience)
+  })
 
   afterAll(() => rm(folder, { recursive: true, force: true }))
 

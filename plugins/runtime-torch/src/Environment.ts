@@ -61,6 +61,9 @@ export interface Wanted {
 export const environmentPath = ({ lock }: Pick<Wanted, "lock">, { tag }: BasePython): Effect.Effect<string> =>
   Effect.promise(async () => join(environmentsFolder(), `${await lockDigest(lock)}-${tag}`))
 
+/** Where Python keeps its bytecode: beside no source, whose folder may be read-only and is part of keys. */
+export const bytecodeFolder = (): string => join(environmentsFolder(), "bytecode")
+
 export const interpreterIn = (environment: string): string => join(environment, "bin", "python")
 
 const failed = (reason: EnvironmentError["reason"], detail: string) => (cause: unknown) =>

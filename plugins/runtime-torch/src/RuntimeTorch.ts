@@ -17,6 +17,7 @@ import {
 } from "@tessera/runtime"
 import { Context, Effect, Layer, RcMap, type Scope } from "effect"
 import { cleanEnvironment } from "./ChildProcess.js"
+import { bytecodeFolder } from "./Environment.js"
 import { NAME } from "./Errors.js"
 import * as Interpreter from "./Interpreter.js"
 import * as Model from "./Model.js"
@@ -50,7 +51,7 @@ const environment = (options: Options, devices: string | undefined): Record<stri
     ...inherited,
     ...(visible === undefined ? {} : { CUDA_VISIBLE_DEVICES: visible }),
     PYTHONPATH: fileURLToPath(Interpreter.sources),
-    PYTHONDONTWRITEBYTECODE: "1",
+    PYTHONPYCACHEPREFIX: bytecodeFolder(),
     PYTHONUNBUFFERED: "1",
     OMP_NUM_THREADS: String(threadsOf(options)),
     MKL_NUM_THREADS: String(threadsOf(options))

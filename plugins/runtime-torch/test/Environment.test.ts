@@ -8,7 +8,14 @@ import { pathToFileURL } from "node:url"
 import type { Progress } from "@tessera/core"
 import { Effect, Either, Fiber } from "effect"
 import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest"
-import { basePython, environmentPath, interpreterIn, makeEnvironment, type Wanted } from "../src/index.js"
+import {
+  basePython,
+  environmentPath,
+  interpreterIn,
+  locks,
+  makeEnvironment,
+  type Wanted
+} from "../src/index.js"
 
 const found = await Effect.runPromise(Effect.either(basePython))
 if (Either.isLeft(found)) console.warn(`SKIPPED, no environment is made: ${found.left.message}`)
@@ -141,4 +148,11 @@ describe.skipIf(Either.isLeft(found))("an environment", { timeout: 180_000 }, ()
     expect(error).toMatchObject({ reason: "NoPython" })
     expect(error.message).toMatch(/no Python 3.10 or newer.*python3-venv/)
   })
+})
+
+it.each(Object.entries(locks))("the lock for %s pins every package by hash", (_, lock) => {
+  const lines = readFileSync(lock, "utf8").split("\n")
+  const packages = lines.filter((line) => /^[a-z]/i.test(line))
+  expect(packages.length).toBeGreaterThan(20)
+  expect(packages.filter((line) => !line.includes("==") || !line.endsWith("\\"))).toEqual([])
 })

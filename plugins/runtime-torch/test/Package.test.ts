@@ -3,12 +3,10 @@ import { execFile } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import { describe, expect, it } from "vitest"
-import { smolLm2 } from "../../../test/python/SmolLm2.js"
 import { torchPython } from "../../../test/python/Torch.js"
+import { bytecodeFolder } from "../src/index.js"
 
 const python = await torchPython("the worker's own tests are not run")
-const gguf =
-  python === undefined ? undefined : await smolLm2(python, "conversions of GGUF files are not tested")
 
 const worker = fileURLToPath(new URL("../worker", import.meta.url))
 
@@ -17,11 +15,7 @@ const run = (...args: ReadonlyArray<string>): Promise<string> =>
   promisify(execFile)(python ?? "", args, {
     cwd: worker,
     maxBuffer: 1 << 26,
-    env: {
-      ...process.env,
-      PYTHONDONTWRITEBYTECODE: "1",
-      ...(gguf === undefined ? {} : { TESSERA_SMOLLM2: gguf })
-    }
+    env: { ...process.env, PYTHONPYCACHEPREFIX: bytecodeFolder() }
   }).then(
     ({ stdout }) => stdout,
     ({ stdout, stderr, message }: { stdout?: string; stderr?: string; message: string }) =>
@@ -31,6 +25,7 @@ const run = (...args: ReadonlyArray<string>): Promise<string> =>
 const patience = 30 * 60_000
 
 describe.skipIf(python === undefined)("the worker", () => {
+  // Those of GGUF files only where TESSERA_SMOLLM2 names one: test/conformance/agreement.test.ts converts it too.
   it("passes its own tests", { timeout: patience }, async () => {
     const output = await run("-m", "pytest", "-q", "-p", "no:cacheprovider")
     expect(output).toMatch(/\d+ passed/)
