@@ -3,8 +3,8 @@
 // a pipeline may import, which gets the very same ones (hooks.js); `command` only what verbs that load no pipeline need.
 //
 // A bundle is used only where it is certain to be what the files say: every file of this project is the one that was read
-// or has the digest it had, no package was installed since, and it is the same Node. Whatever is off, the files themselves are loaded, and a new
-// bundle is made in the background for the next start.
+// or has the digest it had, no package was installed since, and it is the same Node. Whatever is off, the files
+// themselves are loaded, and a new bundle is made in the background for the next start.
 import { createHash } from "node:crypto"
 import {
   existsSync,

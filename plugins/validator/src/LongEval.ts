@@ -89,6 +89,7 @@ const record = (
       })
     }
     const name = `lines-${length}-${index}`
+    const lines = text(low)
     return Array.from({ length: params.questions }, (_, i): Item => {
       const at = Math.floor(((i + 0.5) / params.questions) * low)
       const line = all[at] ?? { index: 0, content: 0 }
@@ -97,7 +98,7 @@ const record = (
         task: "longeval",
         length,
         record: name,
-        ...promptOf(tokenizer, text(low), ask(line)),
+        ...promptOf(tokenizer, lines, ask(line)),
         answer: String(line.content),
         depth: (at + 0.5) / low
       }

@@ -29,10 +29,11 @@ export const retrieves = (
         }))
       )
     ),
-    (generations) =>
-      sequences.map(({ all, answer }, i) => {
+    (generations) => {
+      const written = Chunk.toReadonlyArray(generations)
+      return sequences.map(({ all, answer }, i) => {
         const wanted = lastNumber(tokenizer.decode(all.slice(all.length - answer)))
-        const said = lastNumber(tokenizer.decode(Chunk.toReadonlyArray(generations)[i]?.tokens ?? []))
-        return wanted !== undefined && said === wanted
+        return wanted !== undefined && lastNumber(tokenizer.decode(written[i]?.tokens ?? [])) === wanted
       })
+    }
   )

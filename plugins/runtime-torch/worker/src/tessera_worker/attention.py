@@ -17,6 +17,7 @@ from transformers import AttentionInterface
 
 from . import flex
 from .errors import WorkerError
+from .refusals import refuse
 from .windows import Reading, Windows, keep
 
 NAME = "tessera"
@@ -62,7 +63,7 @@ def attend(
     """Query [row, query head, query, head dim]; key, value [row, KV head, slot, head dim]; the last query is
     in the last slot. Returns [row, query, query head, head dim].
     """
-    _refuse(key.shape[2], attention_mask, kwargs)
+    refuse(key.shape[2], attention_mask, kwargs)
     layer = getattr(module, "layer_idx", None)
     if not isinstance(layer, int):
         raise WorkerError(
@@ -134,18 +135,6 @@ def _decode(
         mask = mask.expand(rows, groups, heads // groups, -1)
     out = scaled_dot_product_attention(packed, key, value, attn_mask=mask, scale=scale)
     return out.reshape(rows, heads, 1, -1)
-
-
-def _refuse(slots: int, attention_mask: torch.Tensor | None, kwargs: dict[str, Any]) -> None:
-    """What this attention would compute wrongly."""
-    if attention_mask is not None:
-        raise WorkerError("Unsupported", "the model brings a mask or bias of its own into attention")
-    for name in ("softcap", "s_aux", "sinks", "position_bias"):
-        if kwargs.get(name) is not None:
-            raise WorkerError("Unsupported", f"the model's attention uses {name}, which is not supported")
-    window = kwargs.get("sliding_window")
-    if window is not None and slots > window:
-        raise WorkerError("Unsupported", f"the model has a sliding window of {window} tokens")
 
 
 AttentionInterface.register(NAME, attend)

@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
-from .windows import Reading, Windows
+from .windows import Reading, Windows, block_of
 
 # FlexAttention's own block, queries and keys a side; a plan's block may differ.
 BLOCK = 128
@@ -78,9 +78,9 @@ def block_mask(
     whole = (high_k <= low_q) & (low_k >= 0)
     if windows is not None and heads_windows is not None:
         size, sink, width = windows.block, windows.sink, heads_windows[:, None, None]
-        near = _block(high_k, size) > _block(low_q, size) - width
+        near = block_of(high_k, size) > block_of(low_q, size) - width
         some = some & ((low_k < sink) | near)
-        all_near = _block(low_k, size) > _block(high_q, size) - width
+        all_near = block_of(low_k, size) > block_of(high_q, size) - width
         whole = whole & ((high_k < sink) | all_near)
     # Padding queries read themselves.
     queries_blocks = torch.arange(some.shape[2], device=device)[:, None] * BLOCK + start
@@ -127,10 +127,6 @@ def _mod(
 def _edges(start: int, stop: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     low = torch.arange(start, stop, BLOCK, dtype=torch.int32, device=device)
     return low, (low + (BLOCK - 1)).clamp(max=stop - 1)
-
-
-def _block(positions: torch.Tensor, size: int) -> torch.Tensor:
-    return torch.div(positions, size, rounding_mode="floor")
 
 
 def _listed(blocks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -79,12 +79,12 @@ def keep(
         kept = kept & (k >= 0)
     if windows is not None:
         heads = reading.tensor(windows.heads, device)[:, None, None]
-        near = _block(k, windows.block) > _block(q, windows.block) - heads
+        near = block_of(k, windows.block) > block_of(q, windows.block) - heads
         kept = kept & ((k < windows.sink) | near)
     if offsets is not None:
         kept = kept | itself
     return kept.reshape((1,) * (4 - kept.ndim) + kept.shape)
 
 
-def _block(positions: torch.Tensor, block: int) -> torch.Tensor:
+def block_of(positions: torch.Tensor, block: int) -> torch.Tensor:
     return torch.div(positions, block, rounding_mode="floor")

@@ -16,6 +16,7 @@ import torch
 from transformers import AttentionInterface
 
 from ..errors import WorkerError
+from ..refusals import refuse
 from . import dense
 
 NAME = "tessera_influence"
@@ -101,7 +102,8 @@ def attend(
         raise WorkerError(
             "Unsupported", f"{type(module).__name__} does not say which layer it is, or is not profiled"
         )
-    _refuse(query, key, value, attention_mask, kwargs)
+    refuse(key.shape[2], attention_mask, kwargs)
+    _check_shapes(query, key, value)
     collector.check()
     heads, kv_heads = query.shape[1], key.shape[1]
     way = dense.best(query.device, query.dtype, heads, kv_heads, query.shape[3])
@@ -112,22 +114,7 @@ def attend(
     return out.transpose(1, 2), None
 
 
-def _refuse(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    kwargs: dict[str, Any],
-) -> None:
-    """What this attention would compute wrongly."""
-    if attention_mask is not None:
-        raise WorkerError("Unsupported", "the model brings a mask or bias of its own into attention")
-    for name in ("softcap", "s_aux", "sinks", "position_bias"):
-        if kwargs.get(name) is not None:
-            raise WorkerError("Unsupported", f"the model's attention uses {name}, which is not supported")
-    window = kwargs.get("sliding_window")
-    if window is not None and key.shape[2] > window:
-        raise WorkerError("Unsupported", f"the model has a sliding window of {window} tokens")
+def _check_shapes(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> None:
     if key.shape != value.shape or query.shape[3] != key.shape[3] or query.shape[2] != key.shape[2]:
         raise WorkerError(
             "Unsupported",
