@@ -1,7 +1,10 @@
 /**
- * Seconds per problem at real sizes, on synthetic influence: `npx tsx bench/solve.ts [filter]`.
+ * The optimizer at real sizes, on synthetic influence, as a table: `npx tsx bench/solve.ts [filter]`. Each row is a process
+ * of its own, so that its peak memory is its own.
  */
-import { type AttentionShape, density, headDensity } from "@tessera/attention"
+import { spawnSync } from "node:child_process"
+import { fileURLToPath } from "node:url"
+import { type AttentionShape, headDensity } from "@tessera/attention"
 import { Effect, Schema } from "effect"
 import { ElasticParams, optimise } from "../src/index.js"
 import type { InfluenceRow } from "../src/Curves.js"
@@ -51,76 +54,93 @@ const influence = (
   )
 }
 
-const demo = { architecture: "LlamaForCausalLM", layers: 8, queryHeads: 8, kvHeads: 4, headDim: 64 }
+const small = { architecture: "LlamaForCausalLM", layers: 30, queryHeads: 9, kvHeads: 3, headDim: 64 }
 const llama8 = { architecture: "LlamaForCausalLM", layers: 32, queryHeads: 32, kvHeads: 8, headDim: 128 }
-const short = [512, 1024, 2048]
-const long = [2048, 4096, 8192]
-const official = { grid: "official", extendLengths: [16384] }
+const llama70 = { architecture: "LlamaForCausalLM", layers: 80, queryHeads: 64, kvHeads: 8, headDim: 128 }
+const long = { lengths: [2048, 4096, 8192], block: 64 }
+const official = { grid: "official", extendLengths: [16384], maxRulesPerLayer: 2 }
+const perQuery = { ...official, grouping: "query-head" }
 
-const cases = [
-  { name: "demo, 32 KV heads, fine, Pareto", shape: demo, block: 16, lengths: short, params: {} },
+const models = [
   {
-    name: "demo, 64 query heads, fine, Pareto",
-    shape: demo,
+    name: "SmolLM2, 90 KV heads, fine grid",
+    shape: small,
+    lengths: [256, 512, 1024],
     block: 16,
-    lengths: short,
-    params: { grouping: "query-head" }
+    params: { extendLengths: [2048] }
   },
+  { name: "8B, 256 KV heads, 2 rules", shape: llama8, ...long, params: official },
+  { name: "8B, 1024 query heads, 2 rules", shape: llama8, ...long, params: perQuery },
+  { name: "70B, 640 KV heads, 2 rules", shape: llama70, ...long, params: official },
+  { name: "70B, 5120 query heads, 2 rules", shape: llama70, ...long, params: perQuery },
   {
-    name: "demo, 32 KV heads, fine, 2 rules, sum",
-    shape: demo,
-    block: 16,
-    lengths: short,
-    params: { maxRulesPerLayer: 2, objectives: "sum" }
-  },
-  {
-    name: "8B, 256 KV heads, official, sum",
-    shape: llama8,
-    block: 64,
-    lengths: long,
-    params: { ...official, objectives: "sum" }
-  },
-  {
-    name: "8B, 1024 query heads, official, sum",
-    shape: llama8,
-    block: 64,
-    lengths: long,
-    params: { ...official, objectives: "sum", grouping: "query-head" }
-  },
-  {
-    name: "8B, 256 KV heads, official, 2 rules, sum",
-    shape: llama8,
-    block: 64,
-    lengths: long,
-    params: { ...official, objectives: "sum", maxRulesPerLayer: 2 }
-  },
-  { name: "8B, 256 KV heads, official, Pareto", shape: llama8, block: 64, lengths: long, params: official }
+    name: "70B, 5120 query heads, any rules",
+    shape: llama70,
+    ...long,
+    params: { grid: "official", extendLengths: [16384], grouping: "query-head" }
+  }
 ]
+const ways = [
+  { way: "one objective", params: { objectives: "sum" } },
+  { way: "front", params: { objectives: "pareto" } },
+  { way: "HiGHS alone, one objective", params: { objectives: "sum", solver: "highs", timeLimit: 120 } }
+]
+const cases = models.flatMap((model) =>
+  ways.map(({ way, params }) => ({
+    ...model,
+    name: `${model.name}, ${way}`,
+    params: { ...model.params, ...params }
+  }))
+)
 
-const filter = process.argv[2] ?? ""
-for (const { name, shape, block, lengths, params } of cases.filter(({ name }) => name.includes(filter))) {
+const measure = async ({ block, lengths, params, shape }: (typeof cases)[number]): Promise<string> => {
   const rows = influence(shape, lengths, block)
+  const decoded = Schema.decodeUnknownSync(ElasticParams)({ density: 0.25, ...params })
+  const times: Array<number> = []
   const begin = performance.now()
-  const problems: Array<number> = []
   let last = begin
-  const candidates = await Effect.runPromise(
-    optimise(
-      rows,
-      shape,
-      Schema.decodeUnknownSync(ElasticParams)({ density: 0.25, ...params }),
-      ({ label }) =>
+  let longest = 0
+  let beat = begin
+  const heart = setInterval(() => {
+    longest = Math.max(longest, performance.now() - beat)
+    beat = performance.now()
+  }, 1)
+  const result = await Effect.runPromise(
+    Effect.either(
+      optimise(rows, shape, decoded, ({ done }) =>
         Effect.sync(() => {
-          const now = performance.now()
-          if (label !== "all lengths" && !label.startsWith("length 0")) problems.push(now - last)
-          last = now
+          if (done > 0) times.push(performance.now() - last)
+          last = performance.now()
         })
+      )
     )
   )
-  const [{ plan }] = candidates
-  const seconds = (ms: number) => (ms / 1000).toFixed(2)
-  console.log(
-    `${name}: ${seconds(performance.now() - begin)} s, ${problems.length} problems, slowest ${seconds(Math.max(...problems))} s, ` +
-      `${candidates.length} plans, ${plan.provenance["rules"]} rules; ${plan.provenance["proof"]}; density ` +
-      lengths.map((n) => `${headDensity(plan, n).toFixed(4)}/${density(plan, n).toFixed(4)}`).join(" ")
+  clearInterval(heart)
+  const seconds = (ms: number) => (ms / 1000).toFixed(1)
+  const took = seconds(performance.now() - begin)
+  const memory = Math.round(process.resourceUsage().maxRSS / 1024)
+  if (result._tag === "Left") return `${took} | | | ${result.left.message} | | ${memory}`
+  const gaps = result.right.map(
+    ({ plan }) => Number(/gap (\S+)/.exec(plan.provenance["proof"] ?? "")?.[1]) * 100
   )
+  const late = result.right.filter(({ plan }) => plan.provenance["proof"]?.startsWith("stopped")).length
+  for (const { plan } of result.right)
+    for (const n of [...lengths, ...decoded.extendLengths])
+      if (headDensity(plan, n) > 0.25 + 1e-12)
+        throw new Error(`${plan.name} has density ${headDensity(plan, n)} at ${n}`)
+  return `${took} | ${times.length} | ${seconds(Math.max(...times))} | ${Math.max(...gaps).toFixed(3)}%${late > 0 ? ` (${late} late)` : ""} | ${Math.round(longest)} | ${memory}`
+}
+
+const only = process.argv.indexOf("--case")
+if (only >= 0) {
+  const found = cases.find(({ name }) => name === process.argv[only + 1])
+  if (found !== undefined) console.log(`| ${found.name} | ${await measure(found)} |`)
+} else {
+  const filter = process.argv[2] ?? ""
+  console.log("| problem | seconds | problems | slowest, s | worst gap | longest block, ms | peak MiB |")
+  console.log("|---|---:|---:|---:|---:|---:|---:|")
+  for (const { name } of cases.filter(({ name }) => name.includes(filter)))
+    spawnSync(process.execPath, [...process.execArgv, fileURLToPath(import.meta.url), "--case", name], {
+      stdio: "inherit"
+    })
 }

@@ -4,7 +4,7 @@
  * rules out, with proof, most columns outside the core.
  */
 import { Effect } from "effect"
-import type { OptimizerError } from "./Errors.js"
+import { lateError, type OptimizerError } from "./Errors.js"
 import type { Answer, Limits, Program, Solver } from "./Highs.js"
 
 /** Smaller programs gain nothing. */
@@ -37,6 +37,17 @@ const widen = (program: Program, columns: ReadonlyArray<number>, answer: Answer)
   return { ...answer, x }
 }
 
+/** Solves, or fails where no plan was found in time. */
+const inTime = (
+  solver: Solver,
+  program: Program,
+  limits: Limits,
+  start: Float64Array | undefined
+): Effect.Effect<Answer | undefined, OptimizerError> =>
+  Effect.flatMap(solver.solve(program, limits, start), (answer) =>
+    answer === "late" ? Effect.fail(lateError(limits.timeLimit)) : Effect.succeed(answer)
+  )
+
 /**
  * As `solver.solve`, but faster.
  *
@@ -50,7 +61,7 @@ export const solveInCore = (
   start: Float64Array | undefined
 ): Effect.Effect<Answer | undefined, OptimizerError> =>
   Effect.gen(function* () {
-    if (choices <= SMALL) return yield* solver.solve(program, limits, start)
+    if (choices <= SMALL) return yield* inTime(solver, program, limits, start)
     const relaxed = yield* solver.relax(program, limits)
     if (relaxed === undefined) return undefined
     const all = Array.from(program.cost, (_, column) => column)
@@ -68,14 +79,14 @@ export const solveInCore = (
       x === undefined ? undefined : Float64Array.from(columns, (column) => x[column] ?? 0)
 
     const core = within(threshold)
-    const inner = yield* solver.solve(restrict(program, core), limits, pick(core, start))
+    const inner = yield* inTime(solver, restrict(program, core), limits, pick(core, start))
     // No plan in the core says nothing about the rest.
-    if (inner === undefined) return yield* solver.solve(program, limits, start)
+    if (inner === undefined) return yield* inTime(solver, program, limits, start)
     const near = widen(program, core, inner)
     const gap = near.objective - relaxed.objective
     const open = gap + TOLERANCE <= threshold ? undefined : within(gap + TOLERANCE)
     if (open === undefined) return { ...near, bound: Math.max(near.bound, relaxed.objective) }
-    const outer = yield* solver.solve(restrict(program, open), limits, pick(open, near.x))
+    const outer = yield* inTime(solver, restrict(program, open), limits, pick(open, near.x))
     if (outer === undefined || outer.objective > near.objective)
       return { ...near, bound: relaxed.objective, proven: false }
     const found = widen(program, open, outer)

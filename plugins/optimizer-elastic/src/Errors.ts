@@ -14,3 +14,7 @@ export class OptimizerError extends Data.TaggedError("OptimizerError")<{
     return this.detail
   }
 }
+
+/** A time limit that passed before any plan was found. */
+export const lateError = (seconds: number): OptimizerError =>
+  new OptimizerError({ reason: "Solver", detail: `no plan was found within ${seconds} s; raise timeLimit` })

@@ -11,6 +11,8 @@ import { OptimizerError } from "./Errors.js"
 /** Minimise cost · x over binary x with lower <= A x <= upper. Rows are sparse. */
 export interface Program {
   readonly cost: Float64Array
+  /** The most of each column; 1 without it. */
+  readonly most?: Float64Array
   readonly rows: ReadonlyArray<Row>
 }
 
@@ -26,6 +28,10 @@ export interface Limits {
   readonly timeLimit: number
   /** Relative gap at which a solution counts as optimal. */
   readonly gap: number
+  /** The gap at which it does in any case. */
+  readonly absolute?: number
+  /** Only solutions below it count. */
+  readonly cutoff?: number
 }
 
 export interface Answer {
@@ -37,9 +43,12 @@ export interface Answer {
   readonly proven: boolean
 }
 
-/** The program with x anywhere between 0 and 1. */
+/** The program with x anywhere between 0 and its most. */
 export interface Relaxation {
   readonly objective: number
+  readonly x: Float64Array
+  /** By row: what the objective falls by where the row's bound rises by 1; of either sign. */
+  readonly rowDuals: Float64Array
   /** What the objective rises by, at least, for each column that is raised from 0 to 1. */
   readonly reducedCosts: Float64Array
 }
@@ -48,12 +57,12 @@ export interface Solver {
   readonly version: string
   /** `undefined` where no solution exists, not even a fractional one. */
   readonly relax: (program: Program, limits: Limits) => Effect.Effect<Relaxation | undefined, OptimizerError>
-  /** `undefined` where no solution exists. */
+  /** `undefined` where no solution exists, `late` where none was found in time. */
   readonly solve: (
     program: Program,
     limits: Limits,
     start: Float64Array | undefined
-  ) => Effect.Effect<Answer | undefined, OptimizerError>
+  ) => Effect.Effect<Answer | "late" | undefined, OptimizerError>
 }
 
 // Imported when first used: a run that finds its plans cached does without. The package's types describe its CommonJS
@@ -85,7 +94,7 @@ const withProgram = <A>(highs: Highs, program: Program, whole: boolean, use: (mo
       numRows: program.rows.length,
       colCost: program.cost,
       colLower: new Float64Array(columns),
-      colUpper: new Float64Array(columns).fill(1),
+      colUpper: program.most ?? new Float64Array(columns).fill(1),
       rowLower: Float64Array.from(program.rows, (row) => row.lower),
       rowUpper: Float64Array.from(program.rows, (row) => row.upper),
       matrix: { format: "csr", numRows: program.rows.length, numCols: columns, starts, indices, values },
@@ -107,7 +116,8 @@ const relax = (highs: Highs, program: Program, limits: Limits): Relaxation | und
     if (noSolution(highs, status)) return undefined
     if (status !== highs.constants.modelStatus.optimal)
       throw new Error(`HiGHS ended the relaxation with model status ${status}; raise timeLimit`)
-    return { objective: model.getObjectiveValue(), reducedCosts: model.getSolution().colDual }
+    const { colDual, colValue, rowDual } = model.getSolution()
+    return { objective: model.getObjectiveValue(), x: colValue, rowDuals: rowDual, reducedCosts: colDual }
   })
 
 const run = (
@@ -115,25 +125,30 @@ const run = (
   program: Program,
   limits: Limits,
   start: Float64Array | undefined
-): Answer | undefined =>
-  withProgram(highs, program, true, (model) => {
+): Answer | "late" | undefined => {
+  // The solver calls a program without columns neither solved nor impossible.
+  if (program.cost.length === 0)
+    return program.rows.every(({ lower, upper }) => lower <= 0 && upper >= 0)
+      ? { x: new Float64Array(), objective: 0, bound: 0, proven: true }
+      : undefined
+  return withProgram(highs, program, true, (model) => {
     model.options.set({
       output_flag: false,
       random_seed: 0,
       time_limit: limits.timeLimit,
       mip_rel_gap: limits.gap,
       // Costs come scaled to about 1,000, so this is a billionth of them.
-      mip_abs_gap: 1e-6
+      mip_abs_gap: limits.absolute ?? 1e-6,
+      ...(limits.cutoff === undefined ? {} : { objective_bound: limits.cutoff })
     })
     if (start !== undefined) model.setSolution({ colValue: start })
     model.run()
     const status = model.getModelStatus()
     const { modelStatus, solutionStatus } = highs.constants
-    if (noSolution(highs, status)) return undefined
+    if (noSolution(highs, status) || status === modelStatus.objectiveBound) return undefined
     if (status !== modelStatus.optimal && status !== modelStatus.timeLimit)
       throw new Error(`HiGHS ended with model status ${status}`)
-    if (model.info.get("primal_solution_status") !== solutionStatus.feasible)
-      throw new Error(`HiGHS found no plan within ${limits.timeLimit} s; raise timeLimit`)
+    if (model.info.get("primal_solution_status") !== solutionStatus.feasible) return "late"
     return {
       x: model.getSolution().colValue,
       objective: model.getObjectiveValue(),
@@ -141,9 +156,10 @@ const run = (
       proven: status === modelStatus.optimal
     }
   })
+}
 
-// Lets timers, signals and other fibers in between two blocking solves.
-const breathe = Effect.async<void>((resume) => {
+/** Lets timers, signals and other fibers in between two blocking steps. */
+export const breathe = Effect.async<void>((resume) => {
   const handle = setImmediate(() => resume(Effect.void))
   return Effect.sync(() => clearImmediate(handle))
 })

@@ -2,79 +2,29 @@
  * Minimises one weighted sum of the losses under the budgets and under caps on single losses: the mixed-integer program
  * of an instance, scaled so that the solver's tolerances (about 1e-6) are far below what is decided.
  */
-import { Effect } from "effect"
+import { Clock, Effect } from "effect"
 import { solveInCore } from "./Core.js"
 import { OptimizerError } from "./Errors.js"
 import type { Limits, Program, Row, Solver } from "./Highs.js"
-import { type Choice, type Instance, losses, meets } from "./Instance.js"
-
-export interface Goal {
-  /** One weight per objective, not negative. */
-  readonly weights: ReadonlyArray<number>
-  /** The most loss allowed at an objective. */
-  readonly caps: ReadonlyArray<number | undefined>
-}
-
-export interface Solution {
-  readonly choice: Choice
-  /** Weighted loss. */
-  readonly value: number
-  /** No choice has a smaller weighted loss than this. */
-  readonly bound: number
-  /** Whether the gap asked for was reached. */
-  readonly proven: boolean
-}
+import {
+  type Cap,
+  capsOf,
+  ceilingOf,
+  type Goal,
+  objectiveOf,
+  type Shifted,
+  shiftedSum,
+  type Solution,
+  weightedLoss,
+  within
+} from "./Goal.js"
+import { type Choice, type Instance, meets } from "./Instance.js"
 
 /** The size that objective and caps have in the program. */
 const SCALE = 1000
 /** Sums too small to be scaled up are nothing. */
 const VANISHING = 1e-280
-/** What counts as rounding of a sum of losses. */
-const EPSILON = 1e-12
-
-/** Losses of a head's options above the head's least, so that all are >= 0 and the least plan costs 0. */
-interface Shifted {
-  readonly values: Float64Array
-  /** The sum of what was taken off. */
-  readonly offset: number
-}
-
-const shift = (instance: Instance, values: Float64Array): Shifted => {
-  const width = instance.options.length
-  const shifted = new Float64Array(values.length)
-  let offset = 0
-  instance.kept.forEach((kept, head) => {
-    const least = kept.reduce(
-      (min, r) => Math.min(min, values[head * width + r] ?? 0),
-      Number.POSITIVE_INFINITY
-    )
-    offset += least
-    for (const r of kept) shifted[head * width + r] = (values[head * width + r] ?? 0) - least
-  })
-  return { values: shifted, offset }
-}
-
-const weighted = (instance: Instance, weights: ReadonlyArray<number>): Float64Array => {
-  const result = new Float64Array(instance.heads * instance.options.length)
-  instance.loss.forEach((values, o) => {
-    const weight = weights[o] ?? 0
-    if (weight !== 0) values.forEach((value, i) => (result[i] = (result[i] ?? 0) + weight * value))
-  })
-  return result
-}
-
 const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b))
-
-/** The options of each head that can be in a plan whose shifted sums stay within limits. */
-const within = (
-  instance: Instance,
-  limits: ReadonlyArray<{ readonly shifted: Shifted; readonly most: number }>
-): ReadonlyArray<ReadonlyArray<number>> =>
-  instance.kept.map((kept, head) =>
-    kept.filter((r) =>
-      limits.every(({ shifted, most }) => (shifted.values[head * instance.options.length + r] ?? 0) <= most)
-    )
-  )
 
 interface Built {
   readonly program: Program
@@ -90,7 +40,7 @@ const build = (
   left: ReadonlyArray<ReadonlyArray<number>>,
   objective: Shifted,
   scale: number,
-  caps: ReadonlyArray<{ readonly shifted: Shifted; readonly most: number }>
+  caps: ReadonlyArray<Cap>
 ): Built => {
   const width = instance.options.length
   const first: Array<number> = []
@@ -198,30 +148,14 @@ export const minimise = (
   start?: Choice
 ): Effect.Effect<Solution | undefined, OptimizerError> =>
   Effect.gen(function* () {
-    const objective = shift(instance, weighted(instance, goal.weights))
-    const caps: Array<{ readonly shifted: Shifted; readonly most: number }> = []
-    for (const [o, cap] of goal.caps.entries()) {
-      const values = instance.loss[o]
-      if (cap === undefined || values === undefined) continue
-      const shifted = shift(instance, values)
-      const slack = EPSILON * (instance.range[o] ?? 1) + 1e-15 * Math.abs(shifted.offset)
-      if (cap - shifted.offset < -slack) return undefined
-      caps.push({ shifted, most: Math.max(cap - shifted.offset, 0) + slack })
-    }
-    const value = (choice: Choice) =>
-      losses(instance, choice).reduce((sum, loss, o) => sum + loss * (goal.weights[o] ?? 0), 0)
-    const sum = (values: Float64Array, choice: Choice) =>
-      choice.reduce((sum, r, head) => sum + (values[head * instance.options.length + r] ?? 0), 0)
+    const begin = yield* Clock.currentTimeMillis
+    const objective = objectiveOf(instance, goal)
+    const caps = capsOf(instance, goal)
+    if (caps === undefined) return undefined
 
     let known = start
     let ceiling =
-      start === undefined
-        ? instance.kept.reduce(
-            (sum, kept, head) =>
-              sum + Math.max(...kept.map((r) => objective.values[head * instance.options.length + r] ?? 0)),
-            0
-          )
-        : sum(objective.values, start)
+      start === undefined ? ceilingOf(instance, objective) : shiftedSum(instance, objective, start)
     for (let round = 0; ; round++) {
       const left = within(instance, [
         ...caps,
@@ -239,7 +173,7 @@ export const minimise = (
       )
       if (answer === undefined) return undefined
       const choice = choiceOf(left, built, answer.x)
-      const found = sum(objective.values, choice)
+      const found = shiftedSum(instance, objective, choice)
       if (!meets(instance, choice) || Math.abs(found * scale - answer.objective) > 1e-2)
         return yield* new OptimizerError({
           reason: "Solver",
@@ -254,11 +188,13 @@ export const minimise = (
         continue
       }
       const shiftedBound = Math.min(Math.max(answer.bound / scale, 0), found)
+      const value = weightedLoss(instance, goal, choice)
       return {
         choice,
-        value: value(choice),
-        bound: value(choice) - (found - shiftedBound),
-        proven: answer.proven
+        value,
+        bound: value - (found - shiftedBound),
+        proven: answer.proven,
+        seconds: ((yield* Clock.currentTimeMillis) - begin) / 1000
       }
     }
   })

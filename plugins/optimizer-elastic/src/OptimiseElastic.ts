@@ -15,10 +15,12 @@ import {
 import { stage } from "@tessera/core"
 import { Effect, Stream } from "effect"
 import { curvesOf, type InfluenceRow } from "./Curves.js"
+import { decomposition, type Minimiser } from "./Decomposition.js"
 import { OptimizerError } from "./Errors.js"
 import { checkEach } from "./Feasibility.js"
 import { makeSolver, type Solver } from "./Highs.js"
 import { type Instance, instanceOf, total } from "./Instance.js"
+import { minimise } from "./Minimise.js"
 import { type Density, ElasticParams } from "./Params.js"
 import { type Found, search } from "./Pareto.js"
 
@@ -68,7 +70,8 @@ const planOf = (
     method: "elastic",
     objective: found.objective,
     proof: proof(found),
-    solver: solver.version,
+    bound: String(found.solution.bound),
+    solver: params.solver === "decomposition" ? `decomposition, ${solver.version}` : solver.version,
     lengths: instance.lengths.join(", "),
     density: densityText(params.density),
     ...(params.lowerDensity === undefined ? {} : { lowerDensity: densityText(params.lowerDensity) }),
@@ -105,7 +108,11 @@ export const optimise = (
     const instance = yield* instanceOf(curves, params)
     yield* checkEach(instance)
     const solver = yield* makeSolver
-    const found = yield* search(solver, instance, {
+    const minimiser: Minimiser =
+      params.solver === "decomposition"
+        ? decomposition(solver, instance)
+        : (goal, limits, start) => minimise(solver, instance, goal, limits, start)
+    const found = yield* search(minimiser, instance, {
       objectives: params.objectives,
       points: params.points,
       limits: { timeLimit: params.timeLimit, gap: params.gap },

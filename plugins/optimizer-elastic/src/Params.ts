@@ -58,6 +58,11 @@ export const ElasticParams = Schema.Struct({
   points: withDefault(Schema.Int.pipe(Schema.greaterThanOrEqualTo(2)), 5),
   /** Keeps this many plans at most: the first of the order that the stage states. */
   maxCandidates: Schema.optionalWith(Schema.Int.pipe(Schema.positive()), exact),
+  /**
+   * `decomposition`: prices on the budgets, layer by layer, and HiGHS for what they do not decide. `highs`: the whole
+   * mixed-integer program by HiGHS, slower and for comparison.
+   */
+  solver: withDefault(Schema.Literal("decomposition", "highs"), "decomposition"),
   /** Seconds for one problem. A problem that reaches it gives its best plan so far, which says so. */
   timeLimit: withDefault(Schema.Number.pipe(Schema.positive()), 60),
   /** The relative gap between a plan's loss and the proven bound at which it counts as optimal. */

@@ -3,11 +3,12 @@
  * another plan beats at every length.
  */
 import { Effect } from "effect"
+import type { Minimiser } from "./Decomposition.js"
 import type { OptimizerError } from "./Errors.js"
 import { together } from "./Feasibility.js"
-import type { Limits, Solver } from "./Highs.js"
+import type { Goal, Solution } from "./Goal.js"
+import type { Limits } from "./Highs.js"
 import { type Choice, type Instance, losses, total } from "./Instance.js"
-import { type Goal, minimise, type Solution } from "./Minimise.js"
 import { polish } from "./Polish.js"
 import { compareNumbers } from "./Rules.js"
 
@@ -74,7 +75,7 @@ const sift = (instance: Instance, found: ReadonlyArray<Found>): ReadonlyArray<Fo
  * whatsoever is better than a returned one at one length and no worse at all others.
  */
 export const search = (
-  solver: Solver,
+  minimise: Minimiser,
   instance: Instance,
   options: Search
 ): Effect.Effect<ReadonlyArray<Found>, OptimizerError> =>
@@ -88,10 +89,7 @@ export const search = (
     let done = 0
 
     const solve = (goal: Goal, label: string, start?: Choice) =>
-      Effect.zipRight(
-        options.report(done++, problems, label),
-        minimise(solver, instance, goal, options.limits, start)
-      )
+      Effect.zipRight(options.report(done++, problems, label), minimise(goal, options.limits, start))
     const keep = (solution: Solution, objective: string): Found => {
       const choice = polish(instance, solution.choice)
       const one = { choice, losses: losses(instance, choice), objective, solution }

@@ -11,7 +11,7 @@ interface Move {
 }
 
 /**
- * The best moves first, one at a time, until none is left. Deterministic: of equally good moves the first head's, then
+ * The best moves first, one a head and round, until none is left. Deterministic: of equally good moves the first head's, then
  * the first option. The result meets what the choice met.
  */
 export const polish = (instance: Instance, start: Choice): Choice => {
@@ -52,8 +52,9 @@ export const polish = (instance: Instance, start: Choice): Choice => {
     return by === "loss" ? gained : values(instance.beyond, head, now) - values(instance.beyond, head, option)
   }
 
-  const best = (by: "loss" | "beyond"): Move | undefined => {
-    let found: Move | undefined
+  /** Every move that gains, the best first. */
+  const moves = (by: "loss" | "beyond"): ReadonlyArray<Move> => {
+    const found: Array<Move> = []
     for (let head = 0; head < instance.heads; head++) {
       for (let option = 0; option < width; option++) {
         const gained = gain(head, option, by)
@@ -62,23 +63,34 @@ export const polish = (instance: Instance, start: Choice): Choice => {
           (sum, { most }, b) => sum + Math.max(tokens(option, b) - tokens(choice[head] ?? 0, b), 0) / most,
           0
         )
-        const worth = price === 0 ? Number.POSITIVE_INFINITY : gained / price
-        if (found === undefined || worth > found.worth) found = { head, option, worth }
+        found.push({ head, option, worth: price === 0 ? Number.POSITIVE_INFINITY : gained / price })
       }
     }
-    return found
+    return found.sort((a, b) => (a.worth === b.worth ? 0 : b.worth - a.worth))
+  }
+
+  const make = ({ head, option }: Move) => {
+    const now = choice[head] ?? 0
+    instance.budgets.forEach((_, b) => (kept[b] = (kept[b] ?? 0) - tokens(now, b) + tokens(option, b)))
+    const layer = uses[layerOf(head)]
+    const left = (layer?.get(now) ?? 1) - 1
+    if (left === 0) layer?.delete(now)
+    else layer?.set(now, left)
+    layer?.set(option, (layer.get(option) ?? 0) + 1)
+    choice[head] = option
   }
 
   for (const by of ["loss", "beyond"] as const) {
-    for (let move = best(by); move !== undefined; move = best(by)) {
-      const now = choice[move.head] ?? 0
-      instance.budgets.forEach((_, b) => (kept[b] = (kept[b] ?? 0) - tokens(now, b) + tokens(move.option, b)))
-      const layer = uses[layerOf(move.head)]
-      const left = (layer?.get(now) ?? 1) - 1
-      if (left === 0) layer?.delete(now)
-      else layer?.set(now, left)
-      layer?.set(move.option, (layer.get(move.option) ?? 0) + 1)
-      choice[move.head] = move.option
+    for (let changed = true; changed;) {
+      changed = false
+      const moved = new Set<number>()
+      for (const move of moves(by)) {
+        // What a head's other moves gain has changed with it; they have their turn in the next round.
+        if (moved.has(move.head) || !allowed(move.head, move.option)) continue
+        make(move)
+        moved.add(move.head)
+        changed = true
+      }
     }
   }
   return choice

@@ -41,6 +41,7 @@ it("finds what the whole program holds", async () => {
       async (seeds, first, second) => {
         const whole = program(seeds, [first, second])
         const want = await Effect.runPromise(solver.solve(whole, limits, undefined))
+        if (want === "late") return expect.fail("HiGHS had not time enough")
         const got = await Effect.runPromise(solveInCore(solver, whole, heads * options, limits, undefined))
         expect(got?.proven).toBe(true)
         expect(Math.abs((got?.objective ?? Number.NaN) - (want?.objective ?? Number.NaN))).toBeLessThan(1e-4)

@@ -261,7 +261,7 @@ describe("a plan", () => {
     const [{ plan }] = await solve(sample({ objectives: "sum" }))
     expect(plan.provenance).toMatchObject({ method: "elastic", lengths: "256, 512", density: "0.5" })
     expect(plan.provenance["proof"]).toBe("optimal, gap 0")
-    expect(plan.provenance["solver"]).toMatch(/^HiGHS \d/)
+    expect(plan.provenance["solver"]).toMatch(/^decomposition, HiGHS \d/)
   })
 })
 

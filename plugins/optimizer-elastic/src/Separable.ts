@@ -1,0 +1,126 @@
+/**
+ * An optimisation as a sum over layers that only a few rows couple: budgets, and caps on losses. With a price on each
+ * row it falls into one small problem a layer.
+ */
+import type { Choice, Instance } from "./Instance.js"
+import type { Cap, Shifted } from "./Goal.js"
+
+/** The sum over heads of `values` is at most `most`. */
+export interface Coupling {
+  /** By layer, as `Separable.cost`. */
+  readonly values: ReadonlyArray<Float64Array>
+  readonly most: number
+  /** Positive; sums are compared as shares of it. */
+  readonly unit: number
+}
+
+export interface Separable {
+  readonly layers: number
+  /** Heads a layer. */
+  readonly heads: number
+  /** By layer: the instance's options that some head of the layer may take. */
+  readonly options: ReadonlyArray<Int32Array>
+  /** By layer: cost of the layer's r-th option for its head h at r · heads + h; infinite where it is ruled out. */
+  readonly cost: ReadonlyArray<Float64Array>
+  readonly couplings: ReadonlyArray<Coupling>
+  /** The most different options a layer; at least `heads` where there is no limit. */
+  readonly limit: number
+}
+
+const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b))
+
+/**
+ * @param left options of each head that may be in a plan worth finding
+ * @param objective not negative
+ */
+export const separable = (
+  instance: Instance,
+  left: ReadonlyArray<ReadonlyArray<number>>,
+  objective: Shifted,
+  caps: ReadonlyArray<Cap>
+): Separable => {
+  const { layers, headsPerLayer: heads } = instance
+  const width = instance.options.length
+  const options = Array.from({ length: layers }, (_, layer) =>
+    Int32Array.from(new Set(left.slice(layer * heads, (layer + 1) * heads).flat())).sort()
+  )
+  const table = (value: (head: number, option: number) => number): ReadonlyArray<Float64Array> =>
+    options.map((own, layer) => {
+      const values = new Float64Array(own.length * heads)
+      for (const [r, option] of own.entries())
+        for (let h = 0; h < heads; h++) values[r * heads + h] = value(layer * heads + h, option)
+      return values
+    })
+  const allowed = left.map((kept) => new Set(kept))
+  const couplings: Array<Coupling> = []
+  instance.budgets.forEach(({ least, most }, b) => {
+    const tokens = (option: number) => instance.options[option]?.tokens[b] ?? 0
+    const step = options.reduce(
+      (step, own) => own.reduce((step, option) => gcd(step, tokens(option)), step),
+      0
+    )
+    if (step === 0) return
+    const values = table((_, option) => tokens(option) / step)
+    couplings.push({ values, most: Math.floor(most / step), unit: Math.max(most / step, 1) })
+    if (least > 0)
+      couplings.push({
+        values: values.map((of) => of.map((value) => -value)),
+        most: -Math.ceil(least / step),
+        unit: Math.max(least / step, 1)
+      })
+  })
+  for (const { shifted, most } of caps) {
+    if (most > 0)
+      couplings.push({
+        values: table((head, option) => shifted.values[head * width + option] ?? 0),
+        most,
+        unit: most
+      })
+  }
+  return {
+    layers,
+    heads,
+    options,
+    cost: table((head, option) =>
+      allowed[head]?.has(option) === true ? (objective.values[head * width + option] ?? 0) : Infinity
+    ),
+    couplings,
+    limit: Math.min(instance.maxRulesPerLayer ?? heads, heads)
+  }
+}
+
+/** Which of its layer's options each head takes, layer by layer: a choice by other numbers. */
+export type Picks = Int16Array
+
+/** The cost of one layer's picks, added up in the order of its heads. */
+export const costOf = (problem: Separable, layer: number, picks: Picks): number =>
+  sumOf(problem.cost[layer], picks, problem.heads)
+
+/** What one layer's picks take of each coupling. */
+export const usageOf = (problem: Separable, layer: number, picks: Picks): Float64Array =>
+  Float64Array.from(problem.couplings, ({ values }) => sumOf(values[layer], picks, problem.heads))
+
+const sumOf = (values: Float64Array | undefined, picks: Picks, heads: number): number => {
+  let sum = 0
+  for (let h = 0; h < heads; h++) sum += values?.[(picks[h] ?? 0) * heads + h] ?? 0
+  return sum
+}
+
+/** The layer's part of picks for all layers. */
+export const layerOf = (problem: Separable, picks: Picks, layer: number): Picks =>
+  picks.subarray(layer * problem.heads, (layer + 1) * problem.heads)
+
+export const toChoice = (problem: Separable, picks: Picks): Choice =>
+  Int32Array.from(picks, (r, head) => problem.options[Math.floor(head / problem.heads)]?.[r] ?? 0)
+
+/** `undefined` where the choice takes an option that is ruled out. */
+export const toPicks = (problem: Separable, choice: Choice): Picks | undefined => {
+  const picks = Int16Array.from(
+    choice,
+    (option, head) => problem.options[Math.floor(head / problem.heads)]?.indexOf(option) ?? -1
+  )
+  if (picks.includes(-1)) return undefined
+  for (let layer = 0; layer < problem.layers; layer++)
+    if (!Number.isFinite(costOf(problem, layer, layerOf(problem, picks, layer)))) return undefined
+  return picks
+}

@@ -1,0 +1,121 @@
+import { headDensity } from "@tessera/attention"
+import { Effect, Exit, Fiber } from "effect"
+import * as fc from "fast-check"
+import { describe, expect, it } from "vitest"
+import { optimise } from "../src/index.js"
+import {
+  distinctPerLayer,
+  feasible,
+  decode,
+  lengthsOf,
+  problem,
+  type Problem,
+  row,
+  shapeOf
+} from "./brute.js"
+
+const solve = (p: Problem, params: object = {}) =>
+  Effect.runPromise(optimise(p.rows, p.shape, { ...p.params, ...params }))
+
+/** The value that `sum` minimises, of every plan's losses. */
+const valueOf = (p: Problem) => {
+  const range = lengthsOf(p).map((length) =>
+    p.rows
+      .filter((row) => row.length === length)
+      .reduce((sum, { window }) => sum + Math.max(...window) - Math.min(...window), 0)
+  )
+  return (losses: ReadonlyArray<number>) => losses.reduce((sum, loss, n) => sum + loss / (range[n] || 1), 0)
+}
+
+describe("the decomposition equals brute force on 500 problems", () => {
+  it.each([
+    ["without a limit of rules", { lengths: [64, 128], objectives: "sum" }],
+    ["under a limit of rules per layer", { lengths: [64, 128], limit: true, objectives: "sum" }]
+  ] as const)("%s", { timeout: 240_000 }, async (_, kind) => {
+    await fc.assert(
+      fc.asyncProperty(problem(kind), async (p) => {
+        const [{ expected, plan }] = await solve(p)
+        const value = valueOf(p)
+        const best = Math.min(...feasible(p).map(({ losses }) => value(losses)))
+        expect(Math.abs(value(expected.map(({ loss }) => loss)) - best)).toBeLessThan(1e-9)
+        for (const length of lengthsOf(p))
+          expect(headDensity(plan, length)).toBeLessThanOrEqual((p.params.density as number) + 1e-12)
+        expect(distinctPerLayer(plan)).toBeLessThanOrEqual(p.params.maxRulesPerLayer ?? Infinity)
+      }),
+      { numRuns: 250, seed: 21, endOnFailure: true }
+    )
+  })
+})
+
+/** Layers of four KV heads at two lengths; no two heads alike. */
+const middling = (layers: number, params: object): Problem => ({
+  shape: shapeOf(layers, 4, 4),
+  params: decode({ density: 0.3, minWindow: 1, objectives: "sum", grid: "fine", ...params }),
+  rows: [256, 512].flatMap((length) =>
+    Array.from({ length: layers * 4 }, (_, i) => {
+      const blocks = length / 16
+      const far = ((i * 37) % 101) / 101
+      const size = 1 + ((i * 53) % 97) / 10
+      return row(
+        length,
+        Math.floor(i / 4),
+        i % 4,
+        Array.from({ length: blocks + 1 }, (_, w) =>
+          w === blocks ? 0 : size * (far * (1 - w / blocks) + (1 - far) * Math.exp(-w / (1 + (i % 7))))
+        )
+      )
+    })
+  )
+})
+
+describe("on middle-sized problems", () => {
+  it.each([
+    ["without a limit", {}],
+    [
+      "under a limit",
+      { maxRulesPerLayer: 2, grid: { alphas: [-32, 0, 32, 64, 128], betas: [0, 0.125, 0.25, 0.5] } }
+    ],
+    ["with a lower bound", { lowerDensity: 0.28 }]
+  ])("the plan is within the gap of the optimum that HiGHS proves, %s", async (_, params) => {
+    const p = middling(6, { gap: 1e-3, ...params })
+    const value = valueOf(p)
+    const own = value((await solve(p))[0].expected.map(({ loss }) => loss))
+    const [reference] = await solve(p, { solver: "highs", gap: 0 })
+    expect(reference.plan.provenance["proof"]).toBe("optimal, gap 0")
+    const best = value(reference.expected.map(({ loss }) => loss))
+    expect(own).toBeLessThanOrEqual(best * (1 + 1e-3) + 1e-9)
+    expect(own).toBeGreaterThanOrEqual(best * (1 - 1e-9))
+  })
+
+  it("plans and proofs are the same each time, ties too", async () => {
+    const p = middling(6, { objectives: "pareto", points: 3, maxRulesPerLayer: 2 })
+    const tied = {
+      ...p,
+      rows: p.rows.map((row, i) => ({ ...row, window: p.rows[i - (i % 4)]?.window ?? [] }))
+    }
+    expect(JSON.stringify(await solve(tied))).toBe(JSON.stringify(await solve(tied)))
+  })
+
+  it("a time limit keeps the best plan so far and says so", async () => {
+    const p = middling(12, { gap: 0, timeLimit: 0.15, maxRulesPerLayer: 2 })
+    const result = await Effect.runPromise(Effect.either(optimise(p.rows, p.shape, p.params)))
+    if (result._tag === "Left") expect(result.left.message).toContain("raise timeLimit")
+    else {
+      const [{ plan }] = result.right
+      expect(plan.provenance["proof"]).toMatch(/^(stopped at the time limit|optimal), gap /)
+      for (const length of lengthsOf(p)) expect(headDensity(plan, length)).toBeLessThanOrEqual(0.3)
+    }
+  })
+
+  it("interruption ends it before the problem is solved", async () => {
+    const p = middling(24, { objectives: "pareto", maxRulesPerLayer: 2 })
+    const exit = await Effect.runPromise(
+      Effect.gen(function* () {
+        const fiber = yield* Effect.fork(optimise(p.rows, p.shape, p.params))
+        yield* Effect.sleep("150 millis")
+        return yield* Fiber.interrupt(fiber)
+      })
+    )
+    expect(Exit.isInterrupted(exit)).toBe(true)
+  })
+})
