@@ -4,16 +4,21 @@
  */
 import { Data, Either, ParseResult, Schema } from "effect"
 import { AttentionShape, Plan, PlannedLength } from "./Plan.js"
-import { blocks, Geometry, sinkBlocks } from "./Rule.js"
+import { blocks, Geometry, isLinear, sinkBlocks } from "./Rule.js"
 
 /** A plan file that cannot be read as a plan. */
 export class PlanFormatError extends Data.TaggedError("PlanFormatError")<{
-  /** `Malformed`: not the format at all. `WrongShape`: the format, but not for this model. */
-  readonly reason: "Malformed" | "WrongShape"
+  /**
+   * `Malformed`: not the format at all. `WrongShape`: the format, but not for this model. `NotExpressible`: a plan that
+   * the format cannot say.
+   */
+  readonly reason: "Malformed" | "WrongShape" | "NotExpressible"
   readonly detail: string
 }> {
   override get message(): string {
-    return `not an alpha/beta plan file for this model: ${this.detail}`
+    return this.reason === "NotExpressible"
+      ? `this plan has no alpha/beta form: ${this.detail}`
+      : `not an alpha/beta plan file for this model: ${this.detail}`
   }
 }
 
@@ -78,11 +83,19 @@ export const fromOfficial = (json: unknown, context: OfficialContext): Either.Ei
   )
 
 /** Writes the official form. A rule of a KV head is repeated for each of its query heads; block and sink are lost. */
-export const toOfficial = (plan: Plan): OfficialPlan => {
+export const toOfficial = (plan: Plan): Either.Either<OfficialPlan, PlanFormatError> => {
+  const layer = plan.rules.findIndex((rules) => !rules.every(isLinear))
+  if (layer >= 0)
+    return Either.left(
+      new PlanFormatError({
+        reason: "NotExpressible",
+        detail: `layer ${layer} has a rule with a cap or another growth than linear`
+      })
+    )
   const repeat = plan.grouping === "query-head" ? 1 : plan.model.queryHeads / plan.model.kvHeads
   const heads = (of: "alpha" | "beta") =>
     plan.rules.map((layer) => layer.flatMap((rule) => Array.from({ length: repeat }, () => rule[of])))
-  return { alphas: heads("alpha"), betas: heads("beta") }
+  return Either.right({ alphas: heads("alpha"), betas: heads("beta") })
 }
 
 /**

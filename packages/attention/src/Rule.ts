@@ -4,10 +4,22 @@
  */
 import { Schema } from "effect"
 
-/** span(N) = alpha + beta * N tokens, before clamping and rounding. */
-export const Rule = Schema.Struct({ alpha: Schema.Finite, beta: Schema.Finite }).annotations({
-  identifier: "Rule"
-})
+/** What beta multiplies: N itself, its square root, or its logarithm to base 2. */
+export const Growth = Schema.Literal("linear", "sqrt", "log2")
+export type Growth = typeof Growth.Type
+
+/**
+ * span(N) = min(alpha + beta * g(N), cap) tokens, before clamping and rounding. MoA's rules are linear without a cap; the
+ * paper leaves bounded and non-linear ones to future work.
+ */
+export const Rule = Schema.Struct({
+  alpha: Schema.Finite,
+  beta: Schema.Finite,
+  /** g; `linear` where absent. */
+  growth: Schema.optionalWith(Growth, { exact: true }),
+  /** Tokens that the span never exceeds, the sink included; no cap where absent. */
+  cap: Schema.optionalWith(Schema.Finite.pipe(Schema.positive()), { exact: true })
+}).annotations({ identifier: "Rule" })
 export type Rule = typeof Rule.Type
 
 /** How tokens are grouped. All rules of a plan share one geometry. */
@@ -25,6 +37,23 @@ export type Geometry = typeof Geometry.Type
 
 export const dense: Rule = { alpha: 0, beta: 1 }
 
+/** Tokens that a rule asks for at length N, before clamping and rounding. */
+export const askedTokens = ({ alpha, beta, cap = Infinity, growth }: Rule, length: number): number => {
+  const grown = growth === "sqrt" ? Math.sqrt(length) : growth === "log2" ? Math.log2(length) : length
+  return Math.min(alpha + beta * grown, cap)
+}
+
+/** Whether a rule is alpha + beta * N and nothing else, as all rules of the official system are. */
+export const isLinear = ({ cap, growth = "linear" }: Rule): boolean =>
+  growth === "linear" && cap === undefined
+
+/** Whether two rules ask for the same at every length. */
+export const sameRule = (a: Rule, b: Rule): boolean =>
+  a.alpha === b.alpha &&
+  a.beta === b.beta &&
+  (a.growth ?? "linear") === (b.growth ?? "linear") &&
+  a.cap === b.cap
+
 /** Blocks that `length` tokens fill, the last one perhaps in part. */
 export const blocks = (geometry: Geometry, length: number): number => Math.ceil(length / geometry.block)
 
@@ -32,15 +61,15 @@ export const blocks = (geometry: Geometry, length: number): number => Math.ceil(
 export const sinkBlocks = (geometry: Geometry): number => geometry.sink / geometry.block
 
 /**
- * The span in blocks, sink included: alpha + beta * N rounded down to whole blocks, at least the sink and the smallest
- * window, at most all blocks of N. With beta >= 0 it never shrinks from one whole-block length to a longer one; where
+ * The span in blocks, sink included: what the rule asks for rounded down to whole blocks, at least the sink and the
+ * smallest window, at most all blocks of N. With beta >= 0 it never shrinks from one whole-block length to a longer one; where
  * a rule stops being dense between two block edges it may lose the partial last block.
  */
 export const spanBlocks = (rule: Rule, geometry: Geometry, length: number): number => {
-  const wanted = Math.floor((rule.alpha + rule.beta * length) / geometry.block)
+  const tokens = askedTokens(rule, length)
   const least = sinkBlocks(geometry) + geometry.minWindow
   // A rule that asks for the whole length is dense, even where the last block is partial.
-  const asked = rule.alpha + rule.beta * length >= length ? blocks(geometry, length) : wanted
+  const asked = tokens >= length ? blocks(geometry, length) : Math.floor(tokens / geometry.block)
   return Math.min(Math.max(asked, least), blocks(geometry, length))
 }
 

@@ -58,6 +58,15 @@ describe("the span", () => {
     expect(cachedTokens({ alpha: 1024, beta: 0.125 }, g, 8192)).toBe(2048)
     expect(cachedTokens({ alpha: 0, beta: 0 }, g, 8192)).toBe(128)
   })
+
+  it("grows with the square root or the logarithm of N where the rule says so, and stops at its cap", () => {
+    const g = { block: 64, sink: 64, minWindow: 1 }
+    expect(cachedTokens({ alpha: 0, beta: 16, growth: "sqrt" }, g, 4096)).toBe(1024)
+    expect(cachedTokens({ alpha: 64, beta: 64, growth: "log2" }, g, 8192)).toBe(896)
+    expect(cachedTokens({ alpha: 0, beta: 0.5, cap: 2048 }, g, 2048)).toBe(1024)
+    expect(cachedTokens({ alpha: 0, beta: 0.5, cap: 2048 }, g, 65536)).toBe(2048)
+    expect(cachedTokens({ alpha: 0, beta: 1, cap: 2048 }, g, 1999)).toBe(1999)
+  })
 })
 
 describe("the window", () => {

@@ -1,5 +1,5 @@
 import * as fc from "fast-check"
-import type { AttentionShape, Geometry, Grouping, Plan, Rule } from "../src/index.js"
+import type { AttentionShape, Geometry, Grouping, Growth, Plan, Rule } from "../src/index.js"
 
 export const geometry: fc.Arbitrary<Geometry> = fc
   .record({
@@ -10,7 +10,7 @@ export const geometry: fc.Arbitrary<Geometry> = fc
   .map(({ block, sinkBlocks, minWindow }) => ({ block, sink: sinkBlocks * block, minWindow }))
 
 /** Rules as optimizers make them and as nobody should. */
-export const rule: fc.Arbitrary<Rule> = fc
+export const linearRule: fc.Arbitrary<Rule> = fc
   .record({
     alpha: fc.oneof(
       fc.integer({ min: -8, max: 8 }).map((n) => n * 64),
@@ -24,6 +24,22 @@ export const rule: fc.Arbitrary<Rule> = fc
   })
   // JSON has no negative zero.
   .map(({ alpha, beta }) => ({ alpha: alpha + 0, beta: beta + 0 }))
+
+/** Rules of every growth, capped or not; betas of the others are as large as makes their spans alike. */
+export const rule: fc.Arbitrary<Rule> = fc
+  .record(
+    {
+      linear: linearRule,
+      growth: fc.constantFrom<Growth>("linear", "sqrt", "log2"),
+      cap: fc.integer({ min: 1, max: 3000 })
+    },
+    { requiredKeys: ["linear"] }
+  )
+  .map(({ linear: { alpha, beta }, ...rest }) => ({
+    alpha,
+    beta: beta * (rest.growth === "sqrt" ? 50 : rest.growth === "log2" ? 200 : 1),
+    ...rest
+  }))
 
 export const length: fc.Arbitrary<number> = fc.integer({ min: 1, max: 3000 })
 
@@ -42,20 +58,26 @@ export const shape: fc.Arbitrary<AttentionShape> = fc
     headDim
   }))
 
-export const planOf = (grouping: Grouping): fc.Arbitrary<Plan> =>
+export const planOf = (grouping: Grouping, rules: fc.Arbitrary<Rule> = rule): fc.Arbitrary<Plan> =>
   fc.record({ model: shape, geometry }).chain(({ model, geometry }) => {
     const heads = grouping === "kv-head" ? model.kvHeads : model.queryHeads
-    const row = fc.array(rule, { minLength: heads, maxLength: heads })
-    return fc.array(row, { minLength: model.layers, maxLength: model.layers }).map((rules) => ({
+    const row = fc.array(rules, { minLength: heads, maxLength: heads })
+    return fc.array(row, { minLength: model.layers, maxLength: model.layers }).map((chosen) => ({
       format: 1 as const,
       name: "random",
       model,
       geometry,
       grouping,
-      rules,
+      rules: chosen,
       length: "prompt" as const,
       provenance: {}
     }))
   })
 
 export const plan: fc.Arbitrary<Plan> = fc.oneof(planOf("kv-head"), planOf("query-head"))
+
+/** Plans that the official form can say. */
+export const linearPlan: fc.Arbitrary<Plan> = fc.oneof(
+  planOf("kv-head", linearRule),
+  planOf("query-head", linearRule)
+)

@@ -12,8 +12,14 @@ const float = (value: number): string => {
 // JSON's escapes are a subset of Python's.
 const string = (text: string): string => JSON.stringify(text)
 
-const tuple = (items: ReadonlyArray<string>): string =>
-  items.length === 1 ? `(${items[0]},)` : `(${items.join(", ")})`
+/** Trailing defaults are left out. */
+const call = ({ alpha, beta, cap, growth = "linear" }: Rule): string =>
+  `Rule(${[
+    float(alpha),
+    float(beta),
+    ...(growth === "linear" && cap === undefined ? [] : [string(growth)]),
+    ...(cap === undefined ? [] : [float(cap)])
+  ].join(", ")})`
 
 const perLine = 24
 
@@ -29,15 +35,16 @@ const lines = (items: ReadonlyArray<string>, indent: string): string =>
 
 /** Renders `constants.py`: equal plans give equal text. */
 export const constantsModule = (plan: Plan): string => {
-  const text = (rule: Rule) => tuple([float(rule.alpha), float(rule.beta)])
-  const distinct = [...new Set(plan.rules.flat().map(text))]
+  const distinct = [...new Set(plan.rules.flat().map(call))]
   const index = new Map(distinct.map((rule, i) => [rule, String(i)]))
   const layer = (rules: ReadonlyArray<Rule>) =>
     `    (\n${lines(
-      rules.map((rule) => index.get(text(rule)) ?? ""),
+      rules.map((rule) => index.get(call(rule)) ?? ""),
       "        "
     )}    ),\n`
   return `"""The plan, folded into constants. Generated; plan.json beside it is the plan with its provenance."""
+
+from .rule import Rule
 
 PLAN = ${string(plan.name)}
 ARCHITECTURE = ${string(plan.model.architecture)}
@@ -51,16 +58,16 @@ BLOCK = ${plan.geometry.block}
 SINK = ${plan.geometry.sink}
 MIN_WINDOW = ${plan.geometry.minWindow}
 
-# What N counts in span(N) = alpha + beta * N: "prompt", or "prompt+new" with the tokens to be generated.
+# What N counts in a rule's span: "prompt", or "prompt+new" with the tokens to be generated.
 LENGTH = ${string(plan.length)}
 # Whether RULES has one rule per "kv-head" or per "query-head" of a layer.
 GROUPING = ${string(plan.grouping)}
 
-_DISTINCT: tuple[tuple[float, float], ...] = (
+_DISTINCT: tuple[Rule, ...] = (
 ${distinct.map((rule) => `    ${rule},\n`).join("")})
 _CHOICES: tuple[tuple[int, ...], ...] = (
 ${plan.rules.map(layer).join("")})
-# (alpha, beta) by layer, then head.
+# By layer, then head.
 RULES = tuple(tuple(_DISTINCT[i] for i in layer) for layer in _CHOICES)
 `
 }

@@ -17,7 +17,7 @@ export const readme = (plan: Plan, packageName: string, lengths: ReadonlyArray<n
   return `# ${packageName}
 
 Attention kernels in Triton for one plan of sparse attention, \`${plan.name.replaceAll("`", "'")}\`: each head attends to a
-sink of ${sink} tokens and a window whose length follows the head's rule, alpha + beta * N. Emitted by Tessera's codegen-triton.
+sink of ${sink} tokens and a window whose length follows the head's rule (\`rule.py\`). Emitted by Tessera's codegen-triton.
 
 For ${architecture}: ${layers} layers, ${queryHeads} query heads, ${kvHeads} KV heads, head dimension ${headDim}; blocks of
 ${block} tokens; rules per ${plan.grouping}.

@@ -20,6 +20,7 @@ export const templateFiles: ReadonlyArray<string> = [
   `src/${templateName}/prefill.py`,
   `src/${templateName}/py.typed`,
   `src/${templateName}/reference.py`,
+  `src/${templateName}/rule.py`,
   `src/${templateName}/spans.py`,
   `src/${templateName}/tables.py`,
   `src/${templateName}/tiles.py`,

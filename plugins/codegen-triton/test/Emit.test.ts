@@ -37,6 +37,7 @@ describe("emitFiles", () => {
       "src/tessera_moa_25/prefill.py",
       "src/tessera_moa_25/py.typed",
       "src/tessera_moa_25/reference.py",
+      "src/tessera_moa_25/rule.py",
       "src/tessera_moa_25/spans.py",
       "src/tessera_moa_25/tables.py",
       "src/tessera_moa_25/tiles.py",
@@ -82,8 +83,9 @@ describe("emitFiles", () => {
     expect(text).toContain('PLAN = "MoA 25%"')
     expect(text).toContain("BLOCK = 16\nSINK = 16\nMIN_WINDOW = 2\n")
     expect(text).toContain(
-      "    (0.0, 1.0),\n    (0.0, 0.25),\n    (64.0, 0.0),\n    (-32.0, 0.5),\n    (32.0, 0.125),\n"
+      "    Rule(0.0, 1.0),\n    Rule(0.0, 0.25),\n    Rule(64.0, 0.0),\n    Rule(-32.0, 0.5),\n    Rule(32.0, 0.125),\n"
     )
+    expect(text).toContain('    Rule(-16.0, 8.0, "sqrt"),\n    Rule(0.0, 6.0, "log2", 100.0),\n')
     expect(text).toContain("        0, 1, 2, 3,\n")
     expect(text).toContain("        4, 4, 5, 6,\n")
   })

@@ -9,7 +9,7 @@ export const geometry: fc.Arbitrary<Geometry> = fc
 export const small: Plan = {
   format: 1,
   name: "MoA 25%",
-  model: { architecture: "LlamaForCausalLM", layers: 2, queryHeads: 4, kvHeads: 2, headDim: 16 },
+  model: { architecture: "LlamaForCausalLM", layers: 3, queryHeads: 4, kvHeads: 2, headDim: 16 },
   geometry: { block: 16, sink: 16, minWindow: 2 },
   grouping: "query-head",
   rules: [
@@ -24,6 +24,12 @@ export const small: Plan = {
       { alpha: 32, beta: 0.125 },
       { alpha: 1e-7, beta: 0.3 },
       { alpha: 128, beta: -0.01 }
+    ],
+    [
+      { alpha: -16, beta: 8, growth: "sqrt" },
+      { alpha: 0, beta: 6, growth: "log2", cap: 100 },
+      { alpha: 0, beta: 0.5, cap: 96 },
+      { alpha: 0, beta: 1 }
     ]
   ],
   length: "prompt",

@@ -17,8 +17,7 @@ from .constants import (
     RULES,
     SINK,
 )
-
-Rule = tuple[float, float]
+from .rule import Rule
 
 GROUP = QUERY_HEADS // KV_HEADS
 """Query heads that share one KV head."""
@@ -30,9 +29,8 @@ def blocks(length: int) -> int:
 
 
 def span_blocks(rule: Rule, length: int) -> int:
-    """Blocks kept at length N, sink included: alpha + beta * N rounded down, clamped."""
-    alpha, beta = rule
-    tokens = max(alpha + beta * length, 0.0)
+    """Blocks kept at length N, sink included: what the rule asks for, rounded down and clamped."""
+    tokens = max(rule.tokens(length), 0.0)
     # A rule that asks for the whole length is dense, even where the last block is partial.
     asked = blocks(length) if tokens >= length else math.floor(tokens / BLOCK)
     return min(max(asked, SINK // BLOCK + MIN_WINDOW), blocks(length))
