@@ -56,7 +56,7 @@ describe("a span map", () => {
     ])
       expect(both).toContain(text)
     expect(both).toContain("Spans of moa-&lt;25&gt;")
-    expect(both.match(/span, share of N/g)?.length).toBe(1)
+    expect(both.match(/>span, share of N</g)?.length).toBe(1)
   })
 
   it("has equal bytes for equal plans, also beside others", async () => {
