@@ -144,13 +144,10 @@ describe("plan-info", { timeout: 300_000 }, () => {
     )
   })
 
-  it("says what is wrong with a file, where, and what to do", async () => {
+  it("ends with 2 and one message that says what is wrong with a file, where, and what to do", async () => {
     const cwd = home()
-    const write = (name: string, text: string) => writeFileSync(path.join(cwd, name), text)
-    write("broken.json", "{")
-    write("other.json", `{"layers":3}`)
-    write(
-      "negative.json",
+    writeFileSync(
+      path.join(cwd, "negative.json"),
       JSON.stringify({
         ...official,
         betas: [
@@ -159,39 +156,9 @@ describe("plan-info", { timeout: 300_000 }, () => {
         ]
       })
     )
-    write("nan.json", JSON.stringify(official).replace("0.5", "null"))
-    write("bad.csv", "layer_id,head_id,alpha_value,beta_value\n0,0,nan,0\n")
-    mkdirSync(path.join(cwd, "empty"))
     const of = (...args: ReadonlyArray<string>) => refusal(cwd, "plan-info", ...args)
     expect(await of("absent.json")).toMatch(/absent\.json: there is no such file, and no such artifact/)
-    expect(await of("moa.json")).toMatch(/says nothing of the model that it is for\n.*--model my-model/)
-    expect(await of("broken.json")).toMatch(/broken\.json: is not JSON/)
-    expect(await of("other.json")).toMatch(/other\.json: is no plan document: format: is missing/)
-    expect(await of("negative.json", ...shape)).toMatch(/betas\[1\]\[1\] is -1/)
-    expect(await of("nan.json", ...shape)).toMatch(/Expected a finite number|Expected number, actual null/)
-    expect(await of("bad.csv", ...shape)).toMatch(/line 2: alpha_value is "nan"/)
-    expect(await of("moa.csv", ...shape)).toMatch(/it holds plans 0, 1; say which one/)
-    expect(await of("moa.json", "--shape", "layers=2,query-heads=8,kv-heads=2,head-dim=8")).toMatch(
-      /alphas hold 2 layers of 4 heads, the model has 2 layers of 8 query heads/
-    )
-    expect(await of("empty", ...shape)).toMatch(/empty: is a folder without full_attention_heads\.tsv/)
-    expect(await of("duo", ...shape, "--block", "48")).toMatch(
-      /the sink of 64 tokens is no whole number of blocks of 48/
-    )
-    expect(await of("duo", ...shape, "--threshold", "0.5", "--sparsity", "0.5")).toMatch(/give one of them/)
-    expect(await of("moa.json", ...shape, "--recent", "64")).toMatch(/--recent: is for DuoAttention folders/)
-    expect(await of("moa.json", "--shape", "layers=2,heads=4")).toMatch(
-      /lacks query-heads, kv-heads, head-dim/
-    )
-    expect(await of("moa.json", "--shape", "layers=2,query-heads=3,kv-heads=2,head-dim=8")).toMatch(
-      /cannot share 2 KV heads/
-    )
-    expect(await of("moa.json", "--model", "absent")).toMatch(/--model absent: .*no such file/)
-    expect(await of("moa.json", ...shape, "--sink", "100")).toMatch(
-      /--sink 100: is no whole number of blocks of 64/
-    )
-    expect(await of("moa.json", ...shape, "--lengths", "4k,none")).toMatch(/expected lengths in tokens/)
-    expect(await of("moa.json", ...shape, "--bytes", "0")).toMatch(/--bytes 0/)
+    expect(await of("negative.json", ...shape)).toMatch(/negative\.json: .*betas\[1\]\[1\] is -1/)
     expect(await of("moa.json", ...shape, "--svg", "absent/x.svg")).toMatch(
       /absent\/x\.svg: cannot be written/
     )

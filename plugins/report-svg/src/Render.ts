@@ -8,7 +8,7 @@ import { config, darkStyle } from "./Theme.js"
 
 declare module "vega" {
   /** Exported, and missing from the declarations. */
-  const textMetrics: { readonly canvas: (use: boolean) => void }
+  export const textMetrics: { readonly canvas: (use: boolean) => void }
 }
 
 /** vega numbers gradients and clips of a picture with counters of the process. */

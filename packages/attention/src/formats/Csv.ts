@@ -114,7 +114,9 @@ export const fromCsv = (text: string, context: CsvContext): Either.Either<Plan, 
     const most = Math.max(...lines.map(({ head }) => head)) + 1
     const grouping = context.grouping ?? (most === queryHeads || most !== kvHeads ? "query-head" : "kv-head")
     const heads = grouping === "kv-head" ? kvHeads : queryHeads
-    const rules = Array.from({ length: layers }, () => new Array<Rule | undefined>(heads).fill(undefined))
+    const rules = Array.from({ length: layers }, () =>
+      Array.from({ length: heads }, (): Rule | undefined => undefined)
+    )
     for (const { head, layer, number, rule } of lines) {
       const row = rules[layer]
       if (row === undefined || head >= heads)
