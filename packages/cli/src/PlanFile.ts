@@ -159,7 +159,9 @@ const fromDocument = (json: unknown, { file, foreign, plan }: PlanArgs): Effect.
       refused
     )
     const chosen =
-      candidates.length === 1 ? candidates[0] : candidates.find((each) => each.plan.name === plan)
+      plan === undefined && candidates.length === 1
+        ? candidates[0]
+        : candidates.find((each) => each.plan.name === plan)
     return chosen === undefined
       ? yield* wrong(
           file,

@@ -99,14 +99,14 @@ export const fromDuo = (folder: DuoFolder, context: DuoContext): Either.Either<P
     )
     const sink = context.sink ?? config.sink_size
     const recent = context.recent ?? config.recent_size
-    for (const [name, size] of [
-      ["sink", sink],
-      ["recent window", recent]
+    for (const [name, size, least] of [
+      ["sink", sink, 0],
+      ["recent window", recent, 1]
     ] as const)
-      if (!Number.isInteger(size / block) || size < 0)
+      if (!Number.isInteger(size / block) || size < least * block)
         return yield* failure(
           "BadValue",
-          `the ${name} of ${size} tokens is no whole number of blocks of ${block}; give another block, or deploy with another size`
+          `the ${name} of ${size} tokens is no whole number of blocks of ${block}; give another block, or deploy with another size${least === 0 ? "" : " of at least one block"}`
         )
     const scores = yield* scoresOf(folder.scores, model)
     const full = isFull(scores.flat(), select)

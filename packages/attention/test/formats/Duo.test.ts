@@ -163,6 +163,13 @@ describe("a DuoAttention pattern", () => {
       "BadValue",
       "the sink of 32 tokens is no whole number of blocks of 64"
     ],
+    [
+      "no recent window",
+      { recent: 0 },
+      {},
+      "BadValue",
+      "the recent window of 0 tokens is no whole number of blocks of 64; give another block, or deploy with another size of at least one block"
+    ],
     ["a threshold out of range", { select: { threshold: 2 } }, {}, "BadValue", "the threshold is 2"],
     ["a sparsity out of range", { select: { sparsity: NaN } }, {}, "BadValue", "the sparsity is NaN"]
   ] as const)("is refused with %s", (_, more, files, reason, message) => {
