@@ -21,6 +21,7 @@ import { emitTriton } from "@tessera/codegen-triton"
 import { pipeline, provide, type Ref, source } from "@tessera/core"
 import { optimiseElastic } from "@tessera/optimizer-elastic"
 import { profile, robust } from "@tessera/profiler-gradient"
+import { paretoPicture } from "@tessera/report-svg"
 import { RuntimeCpu } from "@tessera/runtime-cpu"
 import { choose, evaluateAnswers, mergeAll } from "@tessera/validator"
 import { Layer, Schema } from "effect"
@@ -88,13 +89,19 @@ export const moa = pipeline("moa", Params, ({ density, ...given }) => {
     { name: "optimise" }
   )
   const uniform = streamingLlm({ shape }, { density, geometry: { block, sink, minWindow } }).candidates
+  const compared = mergeAll(uniform, candidates)
   const { measurements } = evaluateAnswers(
-    { model, heldOut: answers(heldOut, [unseen], "held-out"), candidates: mergeAll(uniform, candidates) },
+    { model, heldOut: answers(heldOut, [unseen], "held-out"), candidates: compared },
     {},
     { name: "validate" }
   )
   const { plan } = choose({ candidates, measurements }, { criterion: "loss" })
-  return { plan, measurements, kernels: emitTriton({ plan }, {}).kernels }
+  return {
+    plan,
+    measurements,
+    kernels: emitTriton({ plan }, {}).kernels,
+    picture: paretoPicture({ candidates: compared, measurements, plan }, {}).picture
+  }
 })
 
 export default provide(moa, Layer.provideMerge(RuntimeCpu.layer(), NodeContext.layer))

@@ -11,6 +11,7 @@ import { pipeline, provide, source } from "@tessera/core"
 import { demoEvaluation, demoLines, demoModelPath, demoNews, demoPrompts } from "@tessera/demo"
 import { optimiseElastic } from "@tessera/optimizer-elastic"
 import { profile, robust } from "@tessera/profiler-gradient"
+import { paretoPicture } from "@tessera/report-svg"
 import { RuntimeCpu } from "@tessera/runtime-cpu"
 import { choose, evaluate, mergeAll } from "@tessera/validator"
 import { Layer, Schema } from "effect"
@@ -100,8 +101,10 @@ const quickstart = pipeline("quickstart", Params, ({ density, items, lengths, un
     { depths: false },
     { name: "test" }
   )
-  const { kernels } = emitTriton({ plan: moa.quarter.plan }, {})
-  return { kernels, plan: moa.quarter.plan, measurements }
+  const { plan } = moa.quarter
+  const { kernels } = emitTriton({ plan }, {})
+  const { picture } = paretoPicture({ candidates: compared, measurements, plan }, {})
+  return { kernels, plan, measurements, picture }
 })
 
 export default provide(quickstart, Layer.provideMerge(RuntimeCpu.layer(), NodeContext.layer))

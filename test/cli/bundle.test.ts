@@ -121,6 +121,18 @@ describe("the command from its bundle", { timeout: 240_000 }, () => {
     }
   })
 
+  it("draws the same as from its files, with what is not in it", async () => {
+    const cwd = folder()
+    writeFileSync(path.join(cwd, "moa.json"), JSON.stringify({ alphas: [[0, 64]], betas: [[0.5, 0]] }))
+    const shape = "layers=1,query-heads=2,kv-heads=2,head-dim=8"
+    const draw = async (file: string, more: Readonly<Record<string, string>>) => {
+      const args = ["plan-info", "moa.json", "--shape", shape, "--svg", file]
+      expect(await tessera(args, { cwd, env: { CI: "1", ...more } })).toMatchObject({ code: 0, stderr: "" })
+      return readFileSync(path.join(cwd, file), "utf8")
+    }
+    expect(await draw("bundled.svg", {})).toBe(await draw("files.svg", { TESSERA_BUNDLE: "off" }))
+  })
+
   it("computes under the same keys, and shares its modules with the pipeline", async () => {
     const cwd = folder()
     // Values of the bundle's modules and of the pipeline's imports are of one make.

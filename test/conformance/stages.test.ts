@@ -6,6 +6,7 @@ import { emitTriton } from "@tessera/codegen-triton"
 import { demoModelPath } from "@tessera/demo"
 import { optimiseElastic } from "@tessera/optimizer-elastic"
 import { reduceInfluence } from "@tessera/profiler-gradient"
+import { paretoPicture, spanPicture } from "@tessera/report-svg"
 import { testStage } from "@tessera/testing"
 import { choose, mergeCandidates, summarise } from "@tessera/validator"
 import { candidates, corpusItem, geometry, plan, shape } from "./fixtures.js"
@@ -80,27 +81,30 @@ const measured = [1, 2, 3].map((i) => ({
   density: 0.5
 }))
 testStage(summarise, { inputs: { items: measured }, params: {}, defaults: { depths: true } })
+const measurements = ["keeps-0.5", "keeps-0.25"].map((plan, i) => ({
+  plan,
+  task: "longeval",
+  length: 64,
+  depth: "all",
+  items: 4,
+  accuracy: 1 - i / 4,
+  accuracy_low: 0.5,
+  accuracy_high: 1,
+  loss: 0.1,
+  loss_margin: 0.05,
+  kv_bytes: 1024,
+  density: 0.5
+}))
 testStage(choose, {
-  inputs: {
-    candidates: candidates(0.5, 0.25),
-    measurements: ["keeps-0.5", "keeps-0.25"].map((plan, i) => ({
-      plan,
-      task: "longeval",
-      length: 64,
-      depth: "all",
-      items: 4,
-      accuracy: 1 - i / 4,
-      accuracy_low: 0.5,
-      accuracy_high: 1,
-      loss: 0.1,
-      loss_margin: 0.05,
-      kv_bytes: 1024,
-      density: 0.5
-    }))
-  },
+  inputs: { candidates: candidates(0.5, 0.25), measurements },
   params: {},
   defaults: { criterion: "accuracy" }
 })
+testStage(paretoPicture, {
+  inputs: { candidates: candidates(0.5, 0.25), measurements, plan: plan(0.25) },
+  params: {}
+})
+testStage(spanPicture, { inputs: { plan: plan(0.25) }, params: { lengths: [64, 4096] } })
 
 testStage(mergeCandidates, { inputs: { first: candidates(0.5), second: candidates(0.25, 0.75) }, params: {} })
 

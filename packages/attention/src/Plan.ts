@@ -3,10 +3,22 @@
  */
 import { document } from "@tessera/core"
 import { Schema } from "effect"
-import { cachedTokens, Geometry, Rule, windowBlocks } from "./Rule.js"
+import { Geometry, Rule, windowBlocks } from "./Rule.js"
 
-/** The attention shape of the model a plan was made for. */
+const absent = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { exact: true })
+
+/** Which model it is. A plan's rules are chosen for its weights, not only for its shape. */
+export const ModelIdentity = Schema.Struct({
+  /** What people call it, such as `meta-llama/Meta-Llama-3-8B-Instruct`. */
+  name: absent(Schema.NonEmptyString),
+  /** Digest of its folder, as stages are given it: `sha256:…`. */
+  digest: absent(Schema.NonEmptyString)
+}).annotations({ identifier: "ModelIdentity" })
+export type ModelIdentity = typeof ModelIdentity.Type
+
+/** The attention shape of the model a plan was made for, and where it is known, which model it is. */
 export const AttentionShape = Schema.Struct({
+  identity: absent(ModelIdentity),
   architecture: Schema.String,
   layers: Schema.Int.pipe(Schema.positive()),
   queryHeads: Schema.Int.pipe(Schema.positive()),
@@ -37,6 +49,17 @@ export type Grouping = typeof Grouping.Type
 export const PlannedLength = Schema.Literal("prompt", "prompt+new")
 export type PlannedLength = typeof PlannedLength.Type
 
+/** What a plan was chosen to cost at one length. */
+export const Expected = Schema.Struct({
+  /** N in tokens. */
+  length: Schema.Int.pipe(Schema.positive()),
+  /** Share of the KV cache that is kept (`density`). */
+  density: Schema.Finite,
+  /** In the units of the influence; absent at a length that was not profiled. */
+  loss: absent(Schema.Finite)
+}).annotations({ identifier: "Expected" })
+export type Expected = typeof Expected.Type
+
 export const Plan = Schema.Struct({
   format: Schema.Literal(1),
   /** For people and tables, such as `moa-25` or `streaming-llm-50`. */
@@ -47,7 +70,9 @@ export const Plan = Schema.Struct({
   /** Rules by layer, then by KV head or query head. */
   rules: Schema.Array(Schema.Array(Rule)),
   length: PlannedLength,
-  /** Where it comes from: stage, objective, lengths, expected losses; free-form facts. */
+  /** The lengths it was made for, ascending; absent where it was not made for any, or nobody knows. */
+  expected: absent(Schema.Array(Expected)),
+  /** Where it comes from: stage, objective, proof; free-form facts. */
   provenance: Schema.Record({ key: Schema.String, value: Schema.String })
 })
   .pipe(
@@ -95,37 +120,3 @@ export const planWindows = (plan: Plan, length: number): ReadonlyArray<ReadonlyA
       windowBlocks(ruleOfQueryHead(plan, layer, head), plan.geometry, length)
     )
   )
-
-/**
- * Tokens each KV head of each layer caches at length N: the longest of the query heads that share it (a query-head
- * plan whose heads keep less than that can still mask, but its group caches what the longest needs).
- */
-export const cachedTokensPerKvHead = (plan: Plan, length: number): ReadonlyArray<ReadonlyArray<number>> => {
-  const group = plan.model.queryHeads / plan.model.kvHeads
-  return plan.rules.map((rules) => {
-    const tokens = rules.map((rule) => cachedTokens(rule, plan.geometry, length))
-    return plan.grouping === "kv-head"
-      ? tokens
-      : Array.from({ length: plan.model.kvHeads }, (_, kv) =>
-          Math.max(...tokens.slice(kv * group, (kv + 1) * group))
-        )
-  })
-}
-
-/** Mean over KV heads of cached tokens / N: KV bytes against the dense cache of the same (GQA) model. */
-export const density = (plan: Plan, length: number): number => {
-  const cached = cachedTokensPerKvHead(plan, length).flat()
-  return cached.reduce((sum, tokens) => sum + tokens, 0) / (cached.length * length)
-}
-
-/** Mean over the plan's own heads of cached tokens / N; differs from `density` only for query-head plans. */
-export const headDensity = (plan: Plan, length: number): number => {
-  const cached = plan.rules.flat().map((rule) => cachedTokens(rule, plan.geometry, length))
-  return cached.reduce((sum, tokens) => sum + tokens, 0) / (cached.length * length)
-}
-
-/** Bytes of keys and values that the plan keeps for one sequence of length N. */
-export const kvBytes = (plan: Plan, length: number, bytesPerElement: number): number =>
-  cachedTokensPerKvHead(plan, length)
-    .flat()
-    .reduce((sum, tokens) => sum + tokens * 2 * plan.model.headDim * bytesPerElement, 0)

@@ -149,3 +149,41 @@ describe("the schemas", () => {
     expect(Schema.decodeUnknownEither(AttentionShape)(model)._tag).toBe("Right")
   })
 })
+
+describe("a plan document", () => {
+  const old = {
+    format: 1,
+    name: "moa-25",
+    model: { architecture: "LlamaForCausalLM", layers: 1, queryHeads: 2, kvHeads: 1, headDim: 8 },
+    geometry: { block: 16, sink: 32, minWindow: 4 },
+    grouping: "kv-head",
+    rules: [[{ alpha: 0, beta: 0.25 }]],
+    length: "prompt+new",
+    provenance: { method: "elastic" }
+  }
+
+  it("from before it told identity, lengths and growths is read and written as it was", () => {
+    const plan = Schema.decodeUnknownSync(Plan)(old)
+    expect(Schema.encodeSync(Plan)(plan)).toEqual(old)
+  })
+
+  it("tells which model it is for, and what it was expected to cost at the lengths it was made for", () => {
+    const full = {
+      ...old,
+      model: { ...old.model, identity: { name: "demo", digest: "sha256:00" } },
+      expected: [
+        { length: 512, density: 0.25, loss: 0.5 },
+        { length: 4096, density: 0.25 }
+      ]
+    }
+    expect(Schema.encodeSync(Plan)(Schema.decodeUnknownSync(Plan)(full))).toEqual(full)
+  })
+
+  it.each([
+    ["another format", { format: 2 }],
+    ["a length of no token", { expected: [{ length: 0, density: 1 }] }],
+    ["a loss that is no number", { expected: [{ length: 1, density: 1, loss: null }] }]
+  ])("is refused with %s", (_, wrong) => {
+    expect(Schema.decodeUnknownEither(Plan)({ ...old, ...wrong })._tag).toBe("Left")
+  })
+})

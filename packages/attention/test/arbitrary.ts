@@ -1,5 +1,13 @@
 import * as fc from "fast-check"
-import type { AttentionShape, Geometry, Grouping, Growth, Plan, Rule } from "../src/index.js"
+import {
+  type AttentionShape,
+  dense,
+  type Geometry,
+  type Grouping,
+  type Growth,
+  type Plan,
+  type Rule
+} from "../src/index.js"
 
 export const geometry: fc.Arbitrary<Geometry> = fc
   .record({
@@ -75,6 +83,23 @@ export const planOf = (grouping: Grouping, rules: fc.Arbitrary<Rule> = rule): fc
   })
 
 export const plan: fc.Arbitrary<Plan> = fc.oneof(planOf("kv-head"), planOf("query-head"))
+
+/** Plans of which two rules are all there is: dense, and a sink with a window that is the same at every length. */
+export const binaryPlan: fc.Arbitrary<Plan> = fc
+  .tuple(
+    planOf("kv-head", fc.constant(dense)),
+    fc.integer({ min: 1, max: 8 }),
+    fc.infiniteStream(fc.boolean())
+  )
+  .map(([all, recent, full]) => {
+    const { block, sink } = all.geometry
+    const streaming: Rule = { alpha: sink + recent * block, beta: 0 }
+    return {
+      ...all,
+      geometry: { block, sink, minWindow: 1 },
+      rules: all.rules.map((row) => row.map(() => (full.next().value === true ? dense : streaming)))
+    }
+  })
 
 /** Plans that the official form can say. */
 export const linearPlan: fc.Arbitrary<Plan> = fc.oneof(

@@ -30,8 +30,8 @@ import {
   sha256
 } from "./bundle.js"
 
-// Packages that find files of their own beside their code.
-const external = /^(esbuild|tsx|@hpcc-js\/wasm-graphviz|onnxruntime-node)($|\/)/
+// Packages that find files of their own beside their code, and large ones that few starts need.
+const external = /^(esbuild|tsx|@hpcc-js\/wasm-graphviz|onnxruntime-node|vega|vega-lite)($|\/)/
 const source = /\.[cm]?[jt]s$/
 const packages = new Map()
 /** The folder of the package that a file belongs to, and its manifest. */

@@ -27,7 +27,18 @@ const wantsHelp =
   (process.argv.length <= 3 && process.argv[2] !== "doctor") ||
   process.argv.some((arg) => arg === "--help" || arg === "-h")
 /** Verbs that load no pipeline. */
-const readsStore = ["show", "log", "diff", "gc", "pin", "export", "import", "keys"].includes(process.argv[2])
+const readsStore = [
+  "show",
+  "log",
+  "diff",
+  "gc",
+  "pin",
+  "export",
+  "import",
+  "keys",
+  "plan-info",
+  "plan-convert"
+].includes(process.argv[2])
 
 const fromFiles = async () => {
   await Promise.all([

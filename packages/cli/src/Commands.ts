@@ -8,6 +8,7 @@ import { doctor } from "./DoctorCommand.js"
 import { keys } from "./KeyCommands.js"
 import { diff, gc, log, pin, show } from "./StoreCommands.js"
 import { exportVerb, importVerb } from "./MoveCommands.js"
+import { planConvert, planInfo } from "./PlanCommands.js"
 
 const pipeline = Args.text({ name: "pipeline" }).pipe(
   Args.withDescription("A TypeScript file whose default export is a pipeline.")
@@ -292,6 +293,8 @@ export const tessera = Command.make("tessera").pipe(
         HelpDoc.p("log [run]: the runs of a store, or what one of them did"),
         HelpDoc.p("diff <before> <after>: two runs side by side"),
         HelpDoc.p("graph <pipeline>: draws it, as Mermaid text or SVG"),
+        HelpDoc.p("plan-info <file>: what a plan of sparse attention keeps and costs"),
+        HelpDoc.p("plan-convert <file>: writes one in another form"),
         HelpDoc.p("gc: what the store no longer needs, and its removal"),
         HelpDoc.p("pin [name] [artifact]: artifacts that gc leaves alone"),
         HelpDoc.p("verify [pipeline]: reads every blob again, or executes stored results again and compares"),
@@ -316,6 +319,8 @@ export const tessera = Command.make("tessera").pipe(
     log,
     diff,
     graph,
+    planInfo,
+    planConvert,
     gc,
     pin,
     verify,
@@ -343,6 +348,8 @@ const usages: Readonly<Record<string, Usage.Usage>> = {
   job: Command.getUsage(job),
   keys: Command.getUsage(keys),
   pin: Command.getUsage(pin),
+  "plan-info": Command.getUsage(planInfo),
+  "plan-convert": Command.getUsage(planConvert),
   verify: Command.getUsage(verify)
 }
 

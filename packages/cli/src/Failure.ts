@@ -9,7 +9,15 @@ export const ExitCode = { ok: 0, stage: 1, usage: 2, store: 3, interrupted: 130 
 /** The command was asked for something that cannot be done as asked. */
 export class CliError extends Data.TaggedError("CliError")<{
   readonly reason:
-    "PipelineFile" | "Parameter" | "Artifact" | "Run" | "Output" | "Reproduced" | "Killed" | "Doctor"
+    | "PipelineFile"
+    | "PlanFile"
+    | "Parameter"
+    | "Artifact"
+    | "Run"
+    | "Output"
+    | "Reproduced"
+    | "Killed"
+    | "Doctor"
   /** The file, parameter, artifact or run. */
   readonly where: string
   readonly detail: string

@@ -1,7 +1,7 @@
 /**
  * config.json of a Hugging Face decoder, as far as every runtime and every plan needs it.
  */
-import type { AttentionShape } from "@tessera/attention"
+import type { AttentionShape, ModelIdentity } from "@tessera/attention"
 
 export interface ModelConfig {
   readonly architecture: string
@@ -19,7 +19,8 @@ export interface ModelConfig {
 }
 
 /** What a plan needs to know of the model. */
-export const attentionShape = (config: ModelConfig): AttentionShape => ({
+export const attentionShape = (config: ModelConfig, identity?: ModelIdentity): AttentionShape => ({
+  ...(identity === undefined ? {} : { identity }),
   architecture: config.architecture,
   layers: config.layers,
   queryHeads: config.queryHeads,

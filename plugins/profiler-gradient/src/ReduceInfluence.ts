@@ -118,7 +118,7 @@ export const reduceInfluence = stage("reduce-influence", {
         .map((sum) => windowsOf(sum, over))
         .sort((a, b) => a.length - b.length || a.layer - b.layer || a.head - b.head)
       const config = yield* openConfig(model.path)
-      return { influence: Stream.fromIterable(rows), shape: attentionShape(config) }
+      return { influence: Stream.fromIterable(rows), shape: attentionShape(config, { digest: model.digest }) }
     })
 })
 
@@ -130,5 +130,8 @@ export const readShape = stage("attention-shape", {
   inputs: { model: Model },
   outputs: { shape: AttentionShapeDocument },
   params: Schema.Struct({}),
-  run: ({ model }) => Effect.map(openConfig(model.path), (config) => ({ shape: attentionShape(config) }))
+  run: ({ model }) =>
+    Effect.map(openConfig(model.path), (config) => ({
+      shape: attentionShape(config, { digest: model.digest })
+    }))
 })

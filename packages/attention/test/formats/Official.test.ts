@@ -2,8 +2,16 @@ import { existsSync, readFileSync } from "node:fs"
 import { Either } from "effect"
 import * as fc from "fast-check"
 import { describe, expect, it } from "vitest"
-import { fromOfficial, headDensity, officialDensity, type Plan, toOfficial } from "../src/index.js"
-import { linearPlan, linearRule, planOf } from "./arbitrary.js"
+import {
+  density,
+  foldToKvHeads,
+  fromOfficial,
+  headDensity,
+  type Plan,
+  prefillShare,
+  toOfficial
+} from "../../src/index.js"
+import { linearPlan, linearRule, planOf } from "../arbitrary.js"
 
 const context = (p: Plan) => ({ name: p.name, model: p.model, geometry: p.geometry, length: p.length })
 
@@ -57,6 +65,14 @@ describe("the official form", () => {
     expect(Either.flip(fromOfficial(json, options)).pipe(Either.getOrThrow).reason).toBe("Malformed")
   })
 
+  it("is refused with a window that shrinks, saying which", () => {
+    const error = Either.flip(fromOfficial({ alphas: [[4096, 0]], betas: [[0, -0.1]] }, options)).pipe(
+      Either.getOrThrow
+    )
+    expect(error.reason).toBe("BadValue")
+    expect(error.message).toContain("betas[0][1] is -0.1")
+  })
+
   it.each([
     [
       "layers",
@@ -77,7 +93,7 @@ describe("the official form", () => {
   })
 })
 
-const released = new URL("../../../../shared/data/moa-plans/", import.meta.url)
+const released = new URL("../../../../../shared/data/moa-plans/", import.meta.url)
 
 // The figures were computed from the same files with a script of its own, from the official formulas.
 const figures = [
@@ -85,13 +101,17 @@ const figures = [
     folder: "gradientai--Llama-3-8B-Instruct-262k",
     kvHeads: 8,
     optimizer: { moa: [0.486, 0.5, 0.5, 0.499, 0.498], streamingllm: [0.531, 0.516, 0.508, 0.505, 0.504] },
-    runtime: { moa: [0.484, 0.492, 0.495], streamingllm: [0.5, 0.5, 0.5] }
+    runtime: { moa: [0.484, 0.492, 0.495], streamingllm: [0.5, 0.5, 0.5] },
+    prefill: { moa: [0.671, 0.63, 0.6], streamingllm: [0.762, 0.756, 0.753] },
+    folded: { moa: 0.655, streamingllm: 0.5 }
   },
   {
     folder: "lmsys--vicuna-7b-v1.5-16k",
     kvHeads: 32,
     optimizer: { moa: [0.5, 0.5, 0.5, 0.5, 0.5], streamingllm: [0.531, 0.516, 0.508, 0.505, 0.504] },
-    runtime: { moa: [0.484, 0.492, 0.496], streamingllm: [0.5, 0.5, 0.5] }
+    runtime: { moa: [0.484, 0.492, 0.496], streamingllm: [0.5, 0.5, 0.5] },
+    prefill: { moa: [0.67, 0.665, 0.661], streamingllm: [0.762, 0.756, 0.753] },
+    folded: { moa: 0.492, streamingllm: 0.5 }
   }
 ]
 
@@ -117,9 +137,15 @@ describe.skipIf(!existsSync(released))("the released plans", () => {
     )
     const k = (n: number) => n * 1024
     const round = (x: number) => Math.round(x * 1000) / 1000
-    expect([2, 4, 8, 12, 16].map((n) => round(officialDensity(plan, k(n))))).toEqual(figure.optimizer[kind])
+    expect([2, 4, 8, 12, 16].map((n) => round(headDensity(plan, k(n), "on-top")))).toEqual(
+      figure.optimizer[kind]
+    )
+    expect([4, 8, 16].map((n) => round(prefillShare(plan, k(n), "on-top")))).toEqual(figure.prefill[kind])
     // Ours, with the sink inside the span, is the official runtime's cache per head.
     expect([4, 8, 16].map((n) => round(headDensity(plan, k(n))))).toEqual(figure.runtime[kind])
     expect(toOfficial(plan)).toEqual(Either.right(json))
+    // A KV group caches what the longest of its heads needs, folded or not.
+    expect(round(density(plan, k(8)))).toBe(figure.folded[kind])
+    expect(density(foldToKvHeads(plan, [k(8)]), k(8))).toBe(density(plan, k(8)))
   })
 })
