@@ -8,6 +8,8 @@ import type { Cap, Shifted } from "./Goal.js"
 
 /** The sum over heads of `values` is at most `most`. */
 export interface Coupling {
+  /** The layer whose heads it couples; heads of all layers where undefined. */
+  readonly layer: number | undefined
   /** By layer, as `Separable.cost`; undefined for layers that it does not couple. */
   readonly values: ReadonlyArray<Float64Array | undefined>
   readonly most: number
@@ -61,12 +63,14 @@ export const separable = (
       options.map((own, layer) =>
         concerns(bound, layer) ? tableOf(own, layer, (_, option) => sign * cost(option)) : undefined
       )
-    couplings.push({ values: spent(1), most, unit: Math.max(most, 1) })
-    if (least > 0) couplings.push({ values: spent(-1), most: -least, unit: Math.max(least, 1) })
+    const { layer } = bound
+    couplings.push({ layer, values: spent(1), most, unit: Math.max(most, 1) })
+    if (least > 0) couplings.push({ layer, values: spent(-1), most: -least, unit: Math.max(least, 1) })
   }
   for (const { shifted, most } of caps) {
     if (most > 0)
       couplings.push({
+        layer: undefined,
         values: table((head, option) => shifted.values[head * width + option] ?? 0),
         most,
         unit: most
@@ -97,7 +101,8 @@ export const usageOf = (problem: Separable, layer: number, picks: Picks): Float6
 
 const sumOf = (values: Float64Array | undefined, picks: Picks, heads: number): number => {
   let sum = 0
-  for (let h = 0; h < heads; h++) sum += values?.[(picks[h] ?? 0) * heads + h] ?? 0
+  if (values === undefined) return sum
+  for (let h = 0; h < heads; h++) sum += values[(picks[h] ?? 0) * heads + h] ?? 0
   return sum
 }
 
