@@ -47,7 +47,13 @@ const influence = [64, 128].flatMap((length) =>
 testStage(optimiseElastic, {
   inputs: { influence, shape: { ...shape, layers: 1 } },
   params: { density: 0.5, minWindow: 1 },
-  defaults: { families: [{ family: "elastic", grid: "fine" }], objectives: "pareto", extendLengths: [], budgets: [], share: "head" }
+  defaults: {
+    families: [{ family: "elastic", grid: "fine" }],
+    objectives: "pareto",
+    extendLengths: [],
+    budgets: [],
+    share: "head"
+  }
 })
 
 const itemInfluence = ["a", "b"].map((item, i) => ({
