@@ -19,21 +19,22 @@ import { Layer, Schema } from "effect"
 const withDefault = <A, I>(schema: Schema.Schema<A, I>, value: NoInfer<A>) =>
   Schema.optionalWith(schema, { default: () => value })
 
-const Params = Schema.Struct({
-  /** The smaller KV cache, as a share of the dense one; the other is twice as large. */
-  density: withDefault(Schema.Number.pipe(Schema.between(0.05, 0.5)), 0.25),
+export const demo = {
   /** Calibration items of each length and task. */
   items: withDefault(Schema.Int.pipe(Schema.positive()), 8),
   /** Lengths that are profiled, in tokens. */
   lengths: withDefault(Schema.NonEmptyArray(Schema.Int), [512, 1024, 2048]),
   /** A longer length that no plan has seen before it is validated. */
   unseen: withDefault(Schema.Int, 4096)
-})
+}
 
-const geometry = { block: 16, sink: 32, minWindow: 4 }
-const percent = (share: number) => String(Math.round(share * 100))
+export const geometry = { block: 16, sink: 32, minWindow: 4 }
 
-const quickstart = pipeline("quickstart", Params, ({ density, items, lengths, unseen }) => {
+/** The demo model's influence, on both tasks it was trained on. */
+export const profiledDemo = ({
+  items,
+  lengths
+}: Pick<Schema.Struct.Type<typeof demo>, "items" | "lengths">) => {
   const model = source(Model, demoModelPath)
   const { corpus } = mergeCorpora(
     {
@@ -43,11 +44,22 @@ const quickstart = pipeline("quickstart", Params, ({ density, items, lengths, un
     {}
   )
   const { calibration } = calibrate({ model, corpus }, { lengths, items, templates: demoPrompts })
-  const { influence, shape } = profile(
-    { model, calibration },
-    { ...robust, block: geometry.block, sink: geometry.sink }
-  )
+  return {
+    model,
+    ...profile({ model, calibration }, { ...robust, block: geometry.block, sink: geometry.sink })
+  }
+}
 
+const Params = Schema.Struct({
+  /** The smaller KV cache, as a share of the dense one; the other is twice as large. */
+  density: withDefault(Schema.Number.pipe(Schema.between(0.05, 0.5)), 0.25),
+  ...demo
+})
+
+const percent = (share: number) => String(Math.round(share * 100))
+
+const quickstart = pipeline("quickstart", Params, ({ density, items, lengths, unseen }) => {
+  const { model, influence, shape } = profiledDemo({ items, lengths })
   const validation = demoEvaluation(
     { model },
     { split: "validation", lengths: [unseen], records: 1, questions: 24, summaries: 1 },

@@ -48,7 +48,13 @@ const influence = [64, 128].flatMap((length) =>
 testStage(optimiseElastic, {
   inputs: { influence, shape: { ...shape, layers: 1 } },
   params: { density: 0.5, minWindow: 1 },
-  defaults: { grid: "fine", objectives: "pareto", extendLengths: [] }
+  defaults: {
+    families: [{ family: "elastic", grid: "fine" }],
+    objectives: "pareto",
+    extendLengths: [],
+    budgets: [],
+    share: "head"
+  }
 })
 
 const itemInfluence = ["a", "b"].map((item, i) => ({

@@ -37,11 +37,13 @@ export type Geometry = typeof Geometry.Type
 
 export const dense: Rule = { alpha: 0, beta: 1 }
 
+/** g(N). */
+export const grown = (growth: Growth | undefined, length: number): number =>
+  growth === "sqrt" ? Math.sqrt(length) : growth === "log2" ? Math.log2(length) : length
+
 /** Tokens that a rule asks for at length N, before clamping and rounding. */
-export const askedTokens = ({ alpha, beta, cap = Infinity, growth }: Rule, length: number): number => {
-  const grown = growth === "sqrt" ? Math.sqrt(length) : growth === "log2" ? Math.log2(length) : length
-  return Math.min(alpha + beta * grown, cap)
-}
+export const askedTokens = ({ alpha, beta, cap = Infinity, growth }: Rule, length: number): number =>
+  Math.min(alpha + beta * grown(growth, length), cap)
 
 /** Whether a rule is alpha + beta * N and nothing else, as all rules of the official system are. */
 export const isLinear = ({ cap, growth = "linear" }: Rule): boolean =>

@@ -4,9 +4,9 @@
  */
 import { spawnSync } from "node:child_process"
 import { fileURLToPath } from "node:url"
-import { type AttentionShape, headDensity } from "@tessera/attention"
+import { type AttentionShape, elastic, headDensity } from "@tessera/attention"
 import { Effect, Schema } from "effect"
-import { ElasticParams, optimise } from "../src/index.js"
+import { ElasticParams, layerDensityBudget, optimise } from "../src/index.js"
 import type { InfluenceRow } from "../src/Curves.js"
 
 /** A small generator with a fixed seed, so that runs compare. */
@@ -58,7 +58,7 @@ const small = { architecture: "LlamaForCausalLM", layers: 30, queryHeads: 9, kvH
 const llama8 = { architecture: "LlamaForCausalLM", layers: 32, queryHeads: 32, kvHeads: 8, headDim: 128 }
 const llama70 = { architecture: "LlamaForCausalLM", layers: 80, queryHeads: 64, kvHeads: 8, headDim: 128 }
 const long = { lengths: [2048, 4096, 8192], block: 64 }
-const official = { grid: "official", extendLengths: [16384], maxRulesPerLayer: 2 }
+const official = { families: [elastic("official")], extendLengths: [16384], maxRulesPerLayer: 2 }
 const perQuery = { ...official, grouping: "query-head" }
 
 const models = [
@@ -74,10 +74,22 @@ const models = [
   { name: "70B, 640 KV heads, 2 rules", shape: llama70, ...long, params: official },
   { name: "70B, 5120 query heads, 2 rules", shape: llama70, ...long, params: perQuery },
   {
+    name: "70B, 640 KV heads, 2 rules, each layer too",
+    shape: llama70,
+    ...long,
+    params: { ...official, budgets: [layerDensityBudget({ most: 0.4 })] }
+  },
+  {
+    name: "70B, 5120 query heads, 2 rules, each layer too",
+    shape: llama70,
+    ...long,
+    params: { ...perQuery, budgets: [layerDensityBudget({ most: 0.4 })] }
+  },
+  {
     name: "70B, 5120 query heads, any rules",
     shape: llama70,
     ...long,
-    params: { grid: "official", extendLengths: [16384], grouping: "query-head" }
+    params: { families: [elastic("official")], extendLengths: [16384], grouping: "query-head" }
   }
 ]
 const ways = [

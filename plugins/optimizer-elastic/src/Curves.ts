@@ -53,6 +53,21 @@ const fold = (curves: ReadonlyArray<ReadonlyArray<number>>, by: "sum" | "max"): 
     return by === "sum" ? losses.reduce((sum, loss) => sum + loss, 0) : Math.max(...losses)
   })
 
+/** The curves of heads that share a rule, added up. */
+export const sharedCurves = (curves: Curves, share: "head" | "layer" | "model"): Curves => {
+  if (share === "head") return curves
+  const { headsPerLayer, layers, loss } = curves
+  const [groups, size] = share === "layer" ? [layers, headsPerLayer] : [1, layers * headsPerLayer]
+  return {
+    ...curves,
+    layers: groups,
+    headsPerLayer: 1,
+    loss: loss.map((byHead) =>
+      Array.from({ length: groups }, (_, i) => fold(byHead.slice(i * size, (i + 1) * size), "sum"))
+    )
+  }
+}
+
 /** Checks that every head was profiled exactly once at every length, and folds query heads where asked. */
 export const curvesOf = (
   rows: ReadonlyArray<InfluenceRow>,

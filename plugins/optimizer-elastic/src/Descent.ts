@@ -8,6 +8,7 @@ import { breathe } from "./Highs.js"
 import { pricer } from "./Menus.js"
 import { independent, type Move, movesOf } from "./Moves.js"
 import { costOf, layerOf, type Picks, type Separable, usageOf } from "./Separable.js"
+import { shortfall } from "./Shortfall.js"
 
 /** Changes looked at one by one, those that cost least at the prices. */
 const SINGLE = 6000
@@ -122,19 +123,11 @@ export const descend = (
   late: () => boolean
 ): Effect.Effect<Plan | undefined> =>
   Effect.gen(function* () {
-    const { couplings } = problem
-    const { apply, moves: movesUpTo, picks, used } = walkFrom(problem, start, columns, prices)
-    const limits = Float64Array.from(couplings, (of) => of.most)
-    const units = Float64Array.from(couplings, (of) => of.unit)
-    const missing = (a?: Move, b?: Move): number => {
-      let sum = 0
-      for (let k = 0; k < limits.length; k++) {
-        let over = (used[k] as number) - (limits[k] as number)
-        if (a !== undefined) over += a.usage[k] as number
-        if (b !== undefined) over += b.usage[k] as number
-        if (over > 0) sum += over / (units[k] as number)
-      }
-      return sum
+    const { apply: applyTo, moves: movesUpTo, picks, used } = walkFrom(problem, start, columns, prices)
+    const { changed, missing } = shortfall(problem, used)
+    const apply = (move: Move) => {
+      applyTo(move)
+      changed(move.layer)
     }
 
     for (let round = 0; missing() > 0; round++) {

@@ -1,35 +1,30 @@
 /**
  * One optimisation, made discrete: heads, options per head, the options' costs and losses, and the budgets.
  */
-import { type Geometry, type Rule, spanBlocks, windowBlocks } from "@tessera/attention"
+import {
+  type AttentionShape,
+  cachedTokens,
+  type Geometry,
+  type Rule,
+  rulesOf,
+  spanBlocks,
+  windowBlocks
+} from "@tessera/attention"
 import { Effect } from "effect"
-import { type Curves, lossAt } from "./Curves.js"
+import { type Bound, boundsOf, concerns, lengthsOf } from "./Bounds.js"
+import { type Curves, lossAt, sharedCurves } from "./Curves.js"
 import { OptimizerError } from "./Errors.js"
-import type { Density, ElasticParams } from "./Params.js"
-import { classesOf, compareNumbers, type RuleClass, rulesOf } from "./Rules.js"
-
-/** Tokens that all heads together may keep at a length. */
-export interface Budget {
-  readonly length: number
-  readonly least: number
-  readonly most: number
-  /** The shares asked for, for messages. */
-  readonly asked: { readonly least: number; readonly most: number }
-}
-
-export interface Option {
-  readonly rule: Rule
-  /** Tokens one head keeps, by budget. */
-  readonly tokens: ReadonlyArray<number>
-}
+import type { ElasticParams } from "./Params.js"
+import { classesOf, compareNumbers, type RuleClass } from "./Rules.js"
 
 export interface Instance {
   readonly geometry: Geometry
   readonly layers: number
   readonly headsPerLayer: number
   readonly heads: number
-  readonly options: ReadonlyArray<Option>
-  readonly budgets: ReadonlyArray<Budget>
+  /** The rule of each option. */
+  readonly options: ReadonlyArray<Rule>
+  readonly budgets: ReadonlyArray<Bound>
   /** Profiled lengths, ascending: one objective each. */
   readonly lengths: ReadonlyArray<number>
   /** By objective: loss of option r for head h at h · options + r. */
@@ -41,51 +36,9 @@ export interface Instance {
   readonly maxRulesPerLayer: number | undefined
   /** By head: options that some plan may need; no other option of the head is as cheap and as good. */
   readonly kept: ReadonlyArray<ReadonlyArray<number>>
+  /** A head stands for so many heads of one layer, in so many layers: those that share a rule. */
+  readonly standsFor: { readonly heads: number; readonly layers: number }
 }
-
-const densityAt = (density: Density, length: number): number | undefined =>
-  typeof density === "number" ? density : density[String(length)]
-
-const invalid = (detail: string) => new OptimizerError({ reason: "InvalidParams", detail })
-
-// A share times a length may come out a hair below the whole number it stands for.
-const tokens = (share: number, length: number, heads: number, round: (x: number) => number, slack: number) =>
-  round(share * length * heads + slack)
-
-const budgetsOf = (
-  params: ElasticParams,
-  profiled: ReadonlyArray<number>,
-  heads: number
-): Effect.Effect<ReadonlyArray<Budget>, OptimizerError> =>
-  Effect.gen(function* () {
-    const lengths = [...new Set([...profiled, ...params.extendLengths])].sort((a, b) => a - b)
-    const known = `the lengths are ${lengths.join(", ")} (profiled: ${profiled.join(", ")})`
-    for (const [name, density] of [
-      ["density", params.density],
-      ["lowerDensity", params.lowerDensity]
-    ] as const) {
-      if (density === undefined || typeof density === "number") continue
-      const stranger = Object.keys(density).find((length) => !lengths.includes(Number(length)))
-      if (stranger !== undefined)
-        return yield* invalid(`${name} names length ${stranger}; ${known}; add it to extendLengths`)
-    }
-    const budgets: Array<Budget> = []
-    for (const length of lengths) {
-      const upper = densityAt(params.density, length)
-      if (upper === undefined) return yield* invalid(`density names no bound for length ${length}; ${known}`)
-      const lower =
-        (params.lowerDensity === undefined ? undefined : densityAt(params.lowerDensity, length)) ?? 0
-      if (lower > upper)
-        return yield* invalid(`at length ${length} lowerDensity ${lower} is above density ${upper}`)
-      budgets.push({
-        length,
-        least: tokens(lower, length, heads, Math.ceil, -1e-6),
-        most: tokens(upper, length, heads, Math.floor, 1e-6),
-        asked: { least: lower, most: upper }
-      })
-    }
-    return budgets
-  })
 
 /**
  * The loss a head expects at `length`, from its curve at the longest profiled length: relative distances are taken to
@@ -103,7 +56,7 @@ const sum = (values: ReadonlyArray<number>): number => values.reduce((total, val
 
 /** Of rules alike at all lengths that matter, the one with the least loss beyond them. */
 const representative = (
-  rules: RuleClass["rules"],
+  rules: RuleClass,
   geometry: Geometry,
   curves: ReadonlyArray<ReadonlyArray<number>>,
   longest: number,
@@ -117,8 +70,12 @@ const representative = (
           ? 0
           : sum(curves.map((curve) => extrapolate(curve, rule, geometry, longest, 2 * longest))),
         -spanBlocks(rule, geometry, 2 * longestBudget),
+        // Those that the official form can say come first.
+        rule.growth === undefined || rule.growth === "linear" ? 0 : rule.growth === "sqrt" ? 1 : 2,
+        rule.cap === undefined ? 0 : 1,
         -rule.beta,
-        rule.alpha
+        rule.alpha,
+        rule.cap ?? 0
       ]
     }))
     .sort((a, b) => compareNumbers(a.order, b.order))[0]?.rule
@@ -141,15 +98,17 @@ const dominates = (
 }
 
 const prune = (
-  options: ReadonlyArray<Option>,
-  budgets: ReadonlyArray<Budget>,
+  options: number,
+  budgets: ReadonlyArray<Bound>,
   measures: (head: number) => ReadonlyArray<(option: number) => number>,
   groups: ReadonlyArray<ReadonlyArray<number>>
 ): ReadonlyArray<ReadonlyArray<number>> => {
-  const cost = budgets.map((_, b) => (option: number) => options[option]?.tokens[b] ?? 0)
-  const free = cost.filter((_, b) => (budgets[b]?.least ?? 0) === 0)
-  const bound = cost.filter((_, b) => (budgets[b]?.least ?? 0) > 0)
-  const all = options.map((_, r) => r)
+  const costs = [...new Set(budgets.map((bound) => bound.costs))]
+  const bounded = new Set(budgets.filter(({ least }) => least > 0).map((bound) => bound.costs))
+  const spent = (of: ReadonlyArray<number>) => (option: number) => of[option] ?? 0
+  const free = costs.filter((of) => !bounded.has(of)).map(spent)
+  const bound = costs.filter((of) => bounded.has(of)).map(spent)
+  const all = Array.from({ length: options }, (_, r) => r)
   const kept: Array<ReadonlyArray<number>> = []
   for (const group of groups) {
     const less = [...free, ...group.flatMap(measures)]
@@ -160,31 +119,49 @@ const prune = (
 }
 
 /** Builds the instance, or says which parameter contradicts the influence. */
-export const instanceOf = (curves: Curves, params: ElasticParams): Effect.Effect<Instance, OptimizerError> =>
+export const instanceOf = (
+  whole: Curves,
+  params: ElasticParams,
+  shape: AttentionShape
+): Effect.Effect<Instance, OptimizerError> =>
   Effect.gen(function* () {
-    const geometry: Geometry = { block: curves.block, sink: curves.sink, minWindow: params.minWindow }
+    const geometry: Geometry = { block: whole.block, sink: whole.sink, minWindow: params.minWindow }
+    const curves = sharedCurves(whole, params.share)
     const heads = curves.layers * curves.headsPerLayer
-    const budgets = yield* budgetsOf(params, curves.lengths, heads)
-    const all = budgets.map(({ length }) => length)
+    const lengths = lengthsOf(params, curves.lengths)
     const longest = Math.max(...curves.lengths)
     const last = curves.loss[curves.lengths.length - 1] ?? []
-    const options = classesOf(rulesOf(params.grid, curves.block, curves.lengths, all), geometry, all).flatMap(
-      ({ rules, tokens }): ReadonlyArray<Option> => {
-        const rule = representative(rules, geometry, last, longest, Math.max(...all))
-        return rule === undefined ? [] : [{ rule, tokens }]
-      }
-    )
-    const table = (loss: (head: number, option: Option) => number): Float64Array =>
+    const { block, sink } = geometry
+    const setting = { block, sink, profiled: curves.lengths, lengths }
+    const options = classesOf(
+      params.families.flatMap((family) => rulesOf(family, setting)),
+      geometry,
+      lengths
+    ).flatMap((rules) => representative(rules, geometry, last, longest, Math.max(...lengths)) ?? [])
+    const standsFor = {
+      heads: whole.headsPerLayer / curves.headsPerLayer,
+      layers: whole.layers / curves.layers
+    }
+    const budgets = yield* boundsOf({
+      params,
+      shape,
+      lengths,
+      profiled: curves.lengths,
+      layers: curves.layers,
+      headsPerLayer: whole.headsPerLayer,
+      heads: whole.layers * whole.headsPerLayer,
+      standsFor: { layer: standsFor.heads, model: standsFor.heads * standsFor.layers },
+      tokensAt: (length) => options.map((rule) => cachedTokens(rule, geometry, length))
+    })
+    const table = (loss: (head: number, rule: Rule) => number): Float64Array =>
       Float64Array.from({ length: heads * options.length }, (_, i) => {
-        const option = options[i % options.length]
-        return option === undefined ? 0 : loss(Math.floor(i / options.length), option)
+        const rule = options[i % options.length]
+        return rule === undefined ? 0 : loss(Math.floor(i / options.length), rule)
       })
     const loss = curves.lengths.map((length, n) =>
-      table((head, { rule }) => lossAt(curves.loss[n]?.[head] ?? [], windowBlocks(rule, geometry, length)))
+      table((head, rule) => lossAt(curves.loss[n]?.[head] ?? [], windowBlocks(rule, geometry, length)))
     )
-    const beyond = table((head, { rule }) =>
-      extrapolate(last[head] ?? [], rule, geometry, longest, 2 * longest)
-    )
+    const beyond = table((head, rule) => extrapolate(last[head] ?? [], rule, geometry, longest, 2 * longest))
     const measures = (head: number) =>
       [...loss, beyond].map((values) => (option: number) => values[head * options.length + option] ?? 0)
     const every = Array.from({ length: heads }, (_, head) => head)
@@ -210,7 +187,8 @@ export const instanceOf = (curves: Curves, params: ElasticParams): Effect.Effect
       }),
       beyond,
       maxRulesPerLayer: params.maxRulesPerLayer,
-      kept: prune(options, budgets, measures, groups)
+      kept: prune(options.length, budgets, measures, groups),
+      standsFor
     }
   })
 
@@ -229,22 +207,45 @@ export const total = (instance: Instance, values: Float64Array, choice: Choice):
 export const losses = (instance: Instance, choice: Choice): ReadonlyArray<number> =>
   instance.loss.map((values) => total(instance, values, choice))
 
-/** Tokens kept at each budget's length. */
-export const tokensOf = (instance: Instance, choice: Choice): ReadonlyArray<number> =>
-  instance.budgets.map((_, b) =>
-    choice.reduce((kept, option) => kept + (instance.options[option]?.tokens[b] ?? 0), 0)
+/** The rules of a model's layers. */
+export const rulesIn = (
+  { headsPerLayer, layers, options, standsFor }: Instance,
+  choice: Choice
+): ReadonlyArray<ReadonlyArray<Rule>> =>
+  Array.from({ length: layers * standsFor.layers }, (_, layer) =>
+    Array.from({ length: headsPerLayer * standsFor.heads }, (_, head) => {
+      const one = Math.floor(layer / standsFor.layers) * headsPerLayer + Math.floor(head / standsFor.heads)
+      const rule = options[choice[one] ?? 0]
+      if (rule === undefined) throw new RangeError(`no option ${choice[one]} for head ${one}`)
+      return rule
+    })
   )
 
-/** Whether a choice meets every budget and the limit of rules per layer, in whole tokens. */
+/** Units spent of each budget. */
+export const spentOf = ({ budgets, headsPerLayer }: Instance, choice: Choice): ReadonlyArray<number> =>
+  budgets.map(({ costs, layer }) =>
+    (layer === undefined
+      ? choice
+      : choice.subarray(layer * headsPerLayer, (layer + 1) * headsPerLayer)
+    ).reduce((spent, option) => spent + (costs[option] ?? 0), 0)
+  )
+
+/** By layer: the indices of the budgets that its heads spend. */
+export const budgetsByLayer = ({ budgets, layers }: Instance): ReadonlyArray<ReadonlyArray<number>> =>
+  Array.from({ length: layers }, (_, layer) =>
+    budgets.flatMap((bound, b) => (concerns(bound, layer) ? [b] : []))
+  )
+
+/** Whether a choice meets every budget and the limit of rules per layer, in whole units. */
 export const meets = (instance: Instance, choice: Choice): boolean => {
-  const kept = tokensOf(instance, choice)
+  const spent = spentOf(instance, choice)
   const rules = Array.from(
     { length: instance.layers },
     (_, layer) =>
       new Set(choice.slice(layer * instance.headsPerLayer, (layer + 1) * instance.headsPerLayer)).size
   )
   return (
-    instance.budgets.every(({ least, most }, b) => (kept[b] ?? 0) >= least && (kept[b] ?? 0) <= most) &&
+    instance.budgets.every(({ least, most }, b) => (spent[b] ?? 0) >= least && (spent[b] ?? 0) <= most) &&
     rules.every((count) => count <= (instance.maxRulesPerLayer ?? count))
   )
 }

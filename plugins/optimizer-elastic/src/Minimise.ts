@@ -3,6 +3,7 @@
  * of an instance, scaled so that the solver's tolerances (about 1e-6) are far below what is decided.
  */
 import { Clock, Effect } from "effect"
+import { concerns, scaled } from "./Bounds.js"
 import { solveInCore } from "./Core.js"
 import { OptimizerError } from "./Errors.js"
 import type { Limits, Program, Row, Solver } from "./Highs.js"
@@ -24,7 +25,6 @@ import { type Choice, type Instance, meets } from "./Instance.js"
 const SCALE = 1000
 /** Sums too small to be scaled up are nothing. */
 const VANISHING = 1e-280
-const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b))
 
 interface Built {
   readonly program: Program
@@ -62,16 +62,11 @@ const build = (
     lower: 1,
     upper: 1
   }))
-  instance.budgets.forEach(({ least, most }, b) => {
-    const tokens = (i: number) => instance.options[options[i] ?? 0]?.tokens[b] ?? 0
-    const unit = all.reduce((unit, i) => gcd(unit, tokens(i)), 0) || 1
-    rows.push({
-      columns: all,
-      values: all.map((i) => tokens(i) / unit),
-      lower: Math.ceil(least / unit),
-      upper: Math.floor(most / unit)
-    })
-  })
+  for (const bound of instance.budgets) {
+    const columns = all.filter((i) => concerns(bound, Math.floor((heads[i] ?? 0) / instance.headsPerLayer)))
+    const { cost, least, most } = scaled(bound, new Set(columns.map((i) => options[i] ?? 0)))
+    rows.push({ columns, values: columns.map((i) => cost(options[i] ?? 0)), lower: least, upper: most })
+  }
   for (const { shifted, most } of caps) {
     const columns = all.filter((i) => (shifted.values[at(i)] ?? 0) > 0)
     if (columns.length > 0 && most > 0)

@@ -6,7 +6,6 @@ import {
   type AttentionShape,
   type Candidate,
   Candidates,
-  dense,
   density,
   Influence,
   type Plan,
@@ -19,19 +18,13 @@ import { decomposition, type Minimiser } from "./Decomposition.js"
 import { OptimizerError } from "./Errors.js"
 import { checkEach } from "./Feasibility.js"
 import { makeSolver, type Solver } from "./Highs.js"
-import { type Instance, instanceOf, total } from "./Instance.js"
+import { type Instance, instanceOf, rulesIn, total } from "./Instance.js"
 import { minimise } from "./Minimise.js"
 import { type Density, ElasticParams } from "./Params.js"
 import { type Found, search } from "./Pareto.js"
+import { asked } from "./Provenance.js"
 
 const percent = (share: number): string => String(Number((share * 100).toFixed(2)))
-
-const densityText = (density: Density): string =>
-  typeof density === "number"
-    ? String(density)
-    : Object.entries(density)
-        .map(([length, share]) => `${length}: ${share}`)
-        .join(", ")
 
 /** The density in a plan's name: the bound at the longest profiled length. */
 const named = (density: Density, lengths: ReadonlyArray<number>): string =>
@@ -59,12 +52,7 @@ const planOf = (
   model: shape,
   geometry: instance.geometry,
   grouping: params.grouping,
-  rules: Array.from({ length: instance.layers }, (_, layer) =>
-    Array.from({ length: instance.headsPerLayer }, (_, head) => {
-      const option = found.choice[layer * instance.headsPerLayer + head] ?? 0
-      return instance.options[option]?.rule ?? dense
-    })
-  ),
+  rules: rulesIn(instance, found.choice),
   length: params.length,
   provenance: {
     method: "elastic",
@@ -73,11 +61,12 @@ const planOf = (
     bound: String(found.solution.bound),
     solver: params.solver === "decomposition" ? `decomposition, ${solver.version}` : solver.version,
     lengths: instance.lengths.join(", "),
-    density: densityText(params.density),
-    ...(params.lowerDensity === undefined ? {} : { lowerDensity: densityText(params.lowerDensity) }),
+    ...asked(params),
     ...(params.extendLengths.length === 0 ? {} : { extendLengths: params.extendLengths.join(", ") }),
     ...(params.maxRulesPerLayer === undefined ? {} : { maxRulesPerLayer: String(params.maxRulesPerLayer) }),
+    ...(params.share === "head" ? {} : { share: params.share }),
     groupLoss: params.groupLoss,
+    families: params.families.map(({ family }) => family).join(", "),
     rules: String(instance.options.length),
     lossBeyond: String(total(instance, instance.beyond, found.choice))
   }
@@ -105,7 +94,7 @@ export const optimise = (
 ): Effect.Effect<readonly [Candidate, ...ReadonlyArray<Candidate>], OptimizerError> =>
   Effect.gen(function* () {
     const curves = yield* curvesOf(rows, shape, params.grouping, params.groupLoss)
-    const instance = yield* instanceOf(curves, params)
+    const instance = yield* instanceOf(curves, params, shape)
     yield* checkEach(instance)
     const solver = yield* makeSolver
     const minimiser: Minimiser =
@@ -119,7 +108,8 @@ export const optimise = (
       report: (done, total, label) => report({ done, total, unit: "problems", label })
     })
     const candidate = (one: Found, i: number): Candidate => {
-      const name = `${params.name}-${named(params.density, instance.lengths)}-${i + 1}`
+      const share = params.density === undefined ? [] : [named(params.density, instance.lengths)]
+      const name = [params.name, ...share, i + 1].join("-")
       const plan = planOf(instance, one, name, params, shape, solver)
       return {
         plan,
@@ -136,11 +126,11 @@ export const optimise = (
       : [first, ...rest]
   })
 
-/** Influence and the model's attention shape in, plans within the density out. */
+/** Influence and the model's attention shape in, plans within the budgets out. */
 export const optimiseElastic = stage("optimizer-elastic", {
   version: "1",
   module: import.meta.url,
-  description: "Elastic span rules per head under a density budget, proven optimal",
+  description: "Elastic span rules per head under budgets, proven optimal",
   inputs: { influence: Influence, shape: AttentionShapeDocument },
   outputs: {
     candidates: Candidates,

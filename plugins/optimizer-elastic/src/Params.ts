@@ -1,8 +1,9 @@
 /**
  * What an optimisation is asked for.
  */
-import { Grouping, PlannedLength } from "@tessera/attention"
+import { elastic, Grouping, PlannedLength, RuleFamily } from "@tessera/attention"
 import { Schema } from "effect"
+import { Budget } from "./Budget.js"
 
 const Share = Schema.Number.pipe(Schema.greaterThan(0), Schema.lessThanOrEqualTo(1))
 
@@ -13,20 +14,6 @@ export const Density = Schema.Union(
 )
 export type Density = typeof Density.Type
 
-/**
- * The rules to choose from. `official`: alpha in steps of 1,024, beta in eighths, filtered as the MoA release does.
- * `fine`: beta in sixteenths, alpha in powers of two around the shortest length's sixteenth. Or every pair of given
- * values.
- */
-export const Grid = Schema.Union(
-  Schema.Literal("official", "fine"),
-  Schema.Struct({
-    alphas: Schema.NonEmptyArray(Schema.Finite),
-    betas: Schema.NonEmptyArray(Schema.Finite)
-  })
-)
-export type Grid = typeof Grid.Type
-
 const withDefault = <A, I>(schema: Schema.Schema<A, I>, value: NoInfer<A>) =>
   Schema.optionalWith(schema, { default: () => value })
 const exact = { exact: true } as const
@@ -34,15 +21,21 @@ const exact = { exact: true } as const
 export const ElasticParams = Schema.Struct({
   /**
    * The most tokens that heads may keep on average, as a share of N, at each profiled length and each of
-   * `extendLengths`: a mean over KV heads, or over query heads where they have rules of their own.
+   * `extendLengths`: a mean over KV heads, or over query heads where they have rules of their own. The short form of a
+   * `densityBudget`.
    */
-  density: Density,
+  density: Schema.optionalWith(Density, exact),
   /** The fewest. */
   lowerDensity: Schema.optionalWith(Density, exact),
-  /** Lengths that were not profiled, where the budget also holds. */
+  /** Lengths that were not profiled, where densities without lengths of their own also hold. */
   extendLengths: withDefault(Schema.Array(Schema.Int.pipe(Schema.positive())), []),
-  grid: withDefault(Grid, "fine"),
+  /** Further budgets: densities of single lengths or layers, memory, measured latency. All hold at once. */
+  budgets: withDefault(Schema.Array(Budget), []),
+  /** The rules to choose from: those of all families together. */
+  families: withDefault(Schema.NonEmptyArray(RuleFamily), [elastic("fine")]),
   grouping: withDefault(Grouping, "kv-head"),
+  /** Heads that must have the same rule: none, those of a layer, or all. */
+  share: withDefault(Schema.Literal("head", "layer", "model"), "head"),
   /** How losses of the query heads of one KV head become one: their sum, or the largest per window. */
   groupLoss: withDefault(Schema.Literal("sum", "max"), "sum"),
   /** The most different rules in one layer; without it, any number. */

@@ -2,7 +2,7 @@
  * Spends what is left of the budgets where it costs nothing: single heads change to an option that loses no more at any
  * profiled length. Options that lose less come first; then those expected to lose less beyond the profiled lengths.
  */
-import { type Choice, type Instance, tokensOf } from "./Instance.js"
+import { budgetsByLayer, type Choice, type Instance, spentOf } from "./Instance.js"
 
 interface Move {
   readonly head: number
@@ -17,9 +17,10 @@ interface Move {
 export const polish = (instance: Instance, start: Choice): Choice => {
   const width = instance.options.length
   const choice = Int32Array.from(start)
-  const kept = [...tokensOf(instance, choice)]
+  const spent = [...spentOf(instance, choice)]
+  const budgets = budgetsByLayer(instance)
   const values = (table: Float64Array, head: number, option: number) => table[head * width + option] ?? 0
-  const tokens = (option: number, b: number) => instance.options[option]?.tokens[b] ?? 0
+  const cost = (option: number, b: number) => instance.budgets[b]?.costs[option] ?? 0
   const layerOf = (head: number) => Math.floor(head / instance.headsPerLayer)
 
   const uses = Array.from({ length: instance.layers }, () => new Map<number, number>())
@@ -30,11 +31,12 @@ export const polish = (instance: Instance, start: Choice): Choice => {
 
   const allowed = (head: number, option: number): boolean => {
     const now = choice[head] ?? 0
-    const fits = instance.budgets.every(({ least, most }, b) => {
-      const after = (kept[b] ?? 0) - tokens(now, b) + tokens(option, b)
+    const fits = budgets[layerOf(head)]?.every((b) => {
+      const { least = 0, most = 0 } = instance.budgets[b] ?? {}
+      const after = (spent[b] ?? 0) - cost(now, b) + cost(option, b)
       return after >= least && after <= most
     })
-    if (!fits || instance.maxRulesPerLayer === undefined) return fits
+    if (fits !== true || instance.maxRulesPerLayer === undefined) return fits === true
     const layer = uses[layerOf(head)]
     const rules = (layer?.size ?? 0) + (layer?.has(option) === true ? 0 : 1) - (layer?.get(now) === 1 ? 1 : 0)
     return rules <= instance.maxRulesPerLayer
@@ -59,8 +61,10 @@ export const polish = (instance: Instance, start: Choice): Choice => {
       for (let option = 0; option < width; option++) {
         const gained = gain(head, option, by)
         if (gained === undefined || !(gained > 0) || !allowed(head, option)) continue
-        const price = instance.budgets.reduce(
-          (sum, { most }, b) => sum + Math.max(tokens(option, b) - tokens(choice[head] ?? 0, b), 0) / most,
+        const price = (budgets[layerOf(head)] ?? []).reduce(
+          (sum, b) =>
+            sum +
+            Math.max(cost(option, b) - cost(choice[head] ?? 0, b), 0) / (instance.budgets[b]?.most ?? 1),
           0
         )
         found.push({ head, option, worth: price === 0 ? Number.POSITIVE_INFINITY : gained / price })
@@ -71,7 +75,7 @@ export const polish = (instance: Instance, start: Choice): Choice => {
 
   const make = ({ head, option }: Move) => {
     const now = choice[head] ?? 0
-    instance.budgets.forEach((_, b) => (kept[b] = (kept[b] ?? 0) - tokens(now, b) + tokens(option, b)))
+    for (const b of budgets[layerOf(head)] ?? []) spent[b] = (spent[b] ?? 0) - cost(now, b) + cost(option, b)
     const layer = uses[layerOf(head)]
     const left = (layer?.get(now) ?? 1) - 1
     if (left === 0) layer?.delete(now)

@@ -2,13 +2,16 @@
  * An optimisation as a sum over layers that only a few rows couple: budgets, and caps on losses. With a price on each
  * row it falls into one small problem a layer.
  */
+import { concerns, scaled } from "./Bounds.js"
 import type { Choice, Instance } from "./Instance.js"
 import type { Cap, Shifted } from "./Goal.js"
 
 /** The sum over heads of `values` is at most `most`. */
 export interface Coupling {
-  /** By layer, as `Separable.cost`. */
-  readonly values: ReadonlyArray<Float64Array>
+  /** The layer whose heads it couples; heads of all layers where undefined. */
+  readonly layer: number | undefined
+  /** By layer, as `Separable.cost`; undefined for layers that it does not couple. */
+  readonly values: ReadonlyArray<Float64Array | undefined>
   readonly most: number
   /** Positive; sums are compared as shares of it. */
   readonly unit: number
@@ -27,8 +30,6 @@ export interface Separable {
   readonly limit: number
 }
 
-const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b))
-
 /**
  * @param left options of each head that may be in a plan worth finding
  * @param objective not negative
@@ -44,34 +45,32 @@ export const separable = (
   const options = Array.from({ length: layers }, (_, layer) =>
     Int32Array.from(new Set(left.slice(layer * heads, (layer + 1) * heads).flat())).sort()
   )
+  const tableOf = (own: Int32Array, layer: number, value: (head: number, option: number) => number) => {
+    const values = new Float64Array(own.length * heads)
+    for (const [r, option] of own.entries())
+      for (let h = 0; h < heads; h++) values[r * heads + h] = value(layer * heads + h, option)
+    return values
+  }
   const table = (value: (head: number, option: number) => number): ReadonlyArray<Float64Array> =>
-    options.map((own, layer) => {
-      const values = new Float64Array(own.length * heads)
-      for (const [r, option] of own.entries())
-        for (let h = 0; h < heads; h++) values[r * heads + h] = value(layer * heads + h, option)
-      return values
-    })
+    options.map((own, layer) => tableOf(own, layer, value))
   const allowed = left.map((kept) => new Set(kept))
   const couplings: Array<Coupling> = []
-  instance.budgets.forEach(({ least, most }, b) => {
-    const tokens = (option: number) => instance.options[option]?.tokens[b] ?? 0
-    const step = options.reduce(
-      (step, own) => own.reduce((step, option) => gcd(step, tokens(option)), step),
-      0
-    )
-    if (step === 0) return
-    const values = table((_, option) => tokens(option) / step)
-    couplings.push({ values, most: Math.floor(most / step), unit: Math.max(most / step, 1) })
-    if (least > 0)
-      couplings.push({
-        values: values.map((of) => of.map((value) => -value)),
-        most: -Math.ceil(least / step),
-        unit: Math.max(least / step, 1)
-      })
-  })
+  for (const bound of instance.budgets) {
+    const used = new Set(options.flatMap((own, layer) => (concerns(bound, layer) ? [...own] : [])))
+    const { cost, least, most } = scaled(bound, used)
+    if ([...used].every((option) => cost(option) === 0)) continue
+    const spent = (sign: number) =>
+      options.map((own, layer) =>
+        concerns(bound, layer) ? tableOf(own, layer, (_, option) => sign * cost(option)) : undefined
+      )
+    const { layer } = bound
+    couplings.push({ layer, values: spent(1), most, unit: Math.max(most, 1) })
+    if (least > 0) couplings.push({ layer, values: spent(-1), most: -least, unit: Math.max(least, 1) })
+  }
   for (const { shifted, most } of caps) {
     if (most > 0)
       couplings.push({
+        layer: undefined,
         values: table((head, option) => shifted.values[head * width + option] ?? 0),
         most,
         unit: most
@@ -102,7 +101,8 @@ export const usageOf = (problem: Separable, layer: number, picks: Picks): Float6
 
 const sumOf = (values: Float64Array | undefined, picks: Picks, heads: number): number => {
   let sum = 0
-  for (let h = 0; h < heads; h++) sum += values?.[(picks[h] ?? 0) * heads + h] ?? 0
+  if (values === undefined) return sum
+  for (let h = 0; h < heads; h++) sum += values[(picks[h] ?? 0) * heads + h] ?? 0
   return sum
 }
 

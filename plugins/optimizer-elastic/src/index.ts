@@ -1,5 +1,5 @@
-/** @module Chooses an elastic span rule for each head under a density budget, proven optimal. */
+/** @module Chooses an elastic span rule for each head under budgets, proven optimal. */
+export * from "./Budget.js"
 export * from "./Errors.js"
 export * from "./OptimiseElastic.js"
 export * from "./Params.js"
-export { rulesOf } from "./Rules.js"

@@ -1,8 +1,8 @@
-import { headDensity } from "@tessera/attention"
+import { elastic, headDensity } from "@tessera/attention"
 import { Effect, Exit, Fiber } from "effect"
 import * as fc from "fast-check"
 import { describe, expect, it } from "vitest"
-import { optimise } from "../src/index.js"
+import { latencyBudget, layerDensityBudget, optimise } from "../src/index.js"
 import {
   distinctPerLayer,
   feasible,
@@ -50,7 +50,7 @@ describe("the decomposition equals brute force on 500 problems", () => {
 /** Layers of four KV heads at two lengths; no two heads alike. */
 const middling = (layers: number, params: object): Problem => ({
   shape: shapeOf(layers, 4, 4),
-  params: decode({ density: 0.3, minWindow: 1, objectives: "sum", grid: "fine", ...params }),
+  params: decode({ density: 0.3, minWindow: 1, objectives: "sum", families: [elastic("fine")], ...params }),
   rows: [256, 512].flatMap((length) =>
     Array.from({ length: layers * 4 }, (_, i) => {
       const blocks = length / 16
@@ -73,9 +73,38 @@ describe("on middle-sized problems", () => {
     ["without a limit", {}],
     [
       "under a limit",
-      { maxRulesPerLayer: 2, grid: { alphas: [-32, 0, 32, 64, 128], betas: [0, 0.125, 0.25, 0.5] } }
+      {
+        maxRulesPerLayer: 2,
+        families: [elastic({ alphas: [-32, 0, 32, 64, 128], betas: [0, 0.125, 0.25, 0.5] })]
+      }
     ],
-    ["with a lower bound", { lowerDensity: 0.28 }]
+    ["with a lower bound", { lowerDensity: 0.28 }],
+    ["with budgets of each layer", { budgets: [layerDensityBudget({ most: 0.35, least: 0.2 })] }],
+    [
+      "with budgets of each layer under a limit",
+      {
+        budgets: [layerDensityBudget({ most: 0.35 })],
+        maxRulesPerLayer: 2,
+        families: [elastic({ alphas: [-32, 0, 32, 64, 128], betas: [0, 0.125, 0.25, 0.5] })]
+      }
+    ],
+    [
+      "with measured latency",
+      {
+        budgets: [
+          latencyBudget({
+            milliseconds: 3.3,
+            length: 512,
+            of: "head",
+            table: [32, 48, 128, 300, 512].map((tokens) => ({
+              length: 512,
+              tokens,
+              milliseconds: 0.037 + Math.sqrt(tokens) / 123
+            }))
+          })
+        ]
+      }
+    ]
   ])("the plan is within the gap of the optimum that HiGHS proves, %s", async (_, params) => {
     const p = middling(6, { gap: 1e-3, ...params })
     const value = valueOf(p)

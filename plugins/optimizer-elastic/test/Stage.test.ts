@@ -2,7 +2,7 @@ import type { AttentionShape, Candidates } from "@tessera/attention"
 import type { Progress, Value } from "@tessera/core"
 import { Effect, Exit, Fiber, Schema, Stream } from "effect"
 import { expect, it } from "vitest"
-import { ElasticParams, optimiseElastic, rulesOf } from "../src/index.js"
+import { ElasticParams, optimiseElastic } from "../src/index.js"
 import { row } from "./brute.js"
 
 const shape: AttentionShape = {
@@ -59,15 +59,4 @@ it("stops between two problems when interrupted", async () => {
   )
   expect(Exit.isInterrupted(exit)).toBe(true)
   expect(seen.length).toBeLessThan(10)
-})
-
-it("has the 48 rules of the official grid at the official lengths", () => {
-  const rules = rulesOf("official", 64, [2048, 4096, 8192], [2048, 4096, 8192, 16384])
-  expect(rules).toHaveLength(48)
-  expect(rules).toContainEqual({ alpha: 1024, beta: 0 })
-  expect(rules).toContainEqual({ alpha: 0, beta: 1 })
-  expect(rules.some(({ alpha }) => alpha === -2048)).toBe(false)
-  expect(rules.filter(({ alpha }) => alpha === -1024).map(({ beta }) => beta)).toEqual([
-    0.625, 0.75, 0.875, 1
-  ])
 })

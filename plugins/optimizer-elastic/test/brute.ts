@@ -2,14 +2,18 @@
 import {
   type AttentionShape,
   cachedTokens,
-  dense,
+  elastic,
   type Plan,
   type Rule,
+  type RuleFamily,
+  rulesOf,
+  spanBlocks,
   windowBlocks
 } from "@tessera/attention"
 import { Schema } from "effect"
 import * as fc from "fast-check"
-import { ElasticParams } from "../src/index.js"
+import { expect } from "vitest"
+import { type Budget, ElasticParams, type LatencyRow } from "../src/index.js"
 import type { InfluenceRow } from "../src/Curves.js"
 
 export interface Problem {
@@ -46,6 +50,10 @@ interface Kind {
   readonly signed?: boolean
   readonly objectives: "pareto" | "sum"
   readonly layers?: number
+  /** Instead of a random small elastic grid. */
+  readonly families?: readonly [RuleFamily, ...ReadonlyArray<RuleFamily>]
+  /** Instead of a random density. */
+  readonly asks?: fc.Arbitrary<object>
 }
 
 const value = (kind: Kind): fc.Arbitrary<number> =>
@@ -73,22 +81,22 @@ export const problem = (kind: Kind): fc.Arbitrary<Problem> => {
   return fc
     .record({
       curves: fc.tuple(...cells.map(({ length }) => curve(kind, Math.ceil(length / block)))),
-      density: fc.double({ min: 0.5, max: 1, noNaN: true }),
+      asks: kind.asks ?? fc.record({ density: fc.double({ min: 0.5, max: 1, noNaN: true }) }),
       alphas: fc.constantFrom([-32, 0, 32], [0, 16, 48], [-16, 0, 64]),
       betas: fc.constantFrom([0, 0.5], [0.25, 0.5], [0, 0.75]),
       limit: fc.integer({ min: 1, max: 2 })
     })
-    .map(({ curves, density, alphas, betas, limit }) => ({
+    .map(({ curves, asks, alphas, betas, limit }) => ({
       shape,
       rows: cells.map(({ length, layer, head }, i) => row(length, layer, head, curves[i] ?? [])),
       params: decode({
-        density,
-        grid: { alphas, betas },
+        families: kind.families ?? [elastic({ alphas, betas })],
         minWindow: 1,
         gap: 0,
         points: 4,
         objectives: kind.objectives,
-        ...(kind.limit === true ? { maxRulesPerLayer: limit } : {})
+        ...(kind.limit === true ? { maxRulesPerLayer: limit } : {}),
+        ...asks
       })
     }))
 }
@@ -101,19 +109,91 @@ export interface Point {
 export const lengthsOf = (problem: Problem): ReadonlyArray<number> =>
   [...new Set(problem.rows.map((row) => row.length))].sort((a, b) => a - b)
 
-const rulesOf = ({ params }: Problem): ReadonlyArray<Rule> =>
-  typeof params.grid === "string"
-    ? []
-    : [
-        ...params.grid.alphas.flatMap((alpha) =>
-          (params.grid as { betas: ReadonlyArray<number> }).betas.map((beta) => ({ alpha, beta }))
-        ),
-        dense
-      ]
+/** Every length that the parameters or the influence name. */
+const allLengths = (problem: Problem): ReadonlyArray<number> => {
+  const { budgets, extendLengths } = problem.params
+  const named = budgets.flatMap((one) => (one.budget === "density" ? (one.lengths ?? []) : [one.length]))
+  return [...new Set([...lengthsOf(problem), ...extendLengths, ...named])]
+}
+
+const geometryOf = ({ params }: Problem) => ({ block, sink, minWindow: params.minWindow })
+
+/** One rule for each list of spans that there is. */
+const rulesToTry = (problem: Problem): ReadonlyArray<Rule> => {
+  const lengths = allLengths(problem)
+  const setting = { block, sink, profiled: lengthsOf(problem), lengths }
+  const spans = (rule: Rule) =>
+    lengths.map((length) => spanBlocks(rule, geometryOf(problem), length)).join(" ")
+  const rules = problem.params.families.flatMap((family) => rulesOf(family, setting))
+  return [...new Map(rules.map((rule) => [spans(rule), rule])).values()]
+}
+
+/** What a head of this length and so many tokens takes: on the straight line through the two rows around it. */
+const interpolate = (table: ReadonlyArray<LatencyRow>, length: number, tokens: number): number => {
+  const rows = table.filter((row) => row.length === length)
+  const low = rows.filter((row) => row.tokens <= tokens).reduce((a, b) => (b.tokens > a.tokens ? b : a))
+  const high = rows.filter((row) => row.tokens >= tokens).reduce((a, b) => (b.tokens < a.tokens ? b : a))
+  return low.tokens === high.tokens
+    ? low.milliseconds
+    : (low.milliseconds * (high.tokens - tokens) + high.milliseconds * (tokens - low.tokens)) /
+        (high.tokens - low.tokens)
+}
+
+const ROUNDING = 1e-9
+
+/** Whether heads that keep so many tokens, by layer, are within a budget. `slack` is a share of it. */
+export const obeys = (
+  problem: Problem,
+  budget: Budget,
+  tokens: (length: number) => ReadonlyArray<ReadonlyArray<number>>,
+  slack = ROUNDING
+): boolean => {
+  const sum = (values: ReadonlyArray<number>) => values.reduce((total, value) => total + value, 0)
+  const { headDim, kvHeads, layers } = problem.shape
+  switch (budget.budget) {
+    case "density":
+      return (budget.lengths ?? [...lengthsOf(problem), ...problem.params.extendLengths]).every((length) => {
+        const scopes = budget.per === "layer" ? tokens(length) : [tokens(length).flat()]
+        return scopes.every((scope) => {
+          const share = sum(scope) / (length * scope.length)
+          return share <= (budget.most ?? 1) * (1 + slack) && share >= (budget.least ?? 0) * (1 - slack)
+        })
+      })
+    case "memory": {
+      const elements = sum(tokens(budget.length).flat()) * 2 * headDim * (budget.batch ?? 1)
+      return elements * budget.bytesPerElement <= budget.gib * 1024 ** 3 * (1 + slack)
+    }
+    case "latency": {
+      const times = tokens(budget.length)
+        .flat()
+        .map((kept) => interpolate(budget.table, budget.length, kept))
+      const total = (sum(times) * (budget.batch ?? 1)) / (budget.of === "layer" ? kvHeads : 1)
+      expect(times).toHaveLength(layers * kvHeads)
+      return total <= budget.milliseconds * (1 + slack)
+    }
+  }
+}
+
+/** All that the parameters ask of a plan's tokens. */
+export const obeysAll = (
+  problem: Problem,
+  tokens: (length: number) => ReadonlyArray<ReadonlyArray<number>>
+): boolean => {
+  const { budgets, density } = problem.params
+  const short: ReadonlyArray<Budget> =
+    typeof density === "number" ? [{ budget: "density", per: "model", most: density }] : []
+  return [...short, ...budgets].every((budget) => obeys(problem, budget, tokens))
+}
+
+/** Tokens that the heads of a plan keep, by layer. */
+export const tokensOf =
+  (problem: Problem, rules: ReadonlyArray<ReadonlyArray<Rule>>) =>
+  (length: number): ReadonlyArray<ReadonlyArray<number>> =>
+    rules.map((layer) => layer.map((rule) => cachedTokens(rule, geometryOf(problem), length)))
 
 /** Loss and tokens of a KV-head plan where each KV head has one query head, at each length. */
 export const measure = (problem: Problem, rules: ReadonlyArray<ReadonlyArray<Rule>>): Point => {
-  const geometry = { block, sink, minWindow: problem.params.minWindow }
+  const geometry = geometryOf(problem)
   const lengths = lengthsOf(problem)
   return {
     losses: lengths.map((length) =>
@@ -134,15 +214,16 @@ export const measure = (problem: Problem, rules: ReadonlyArray<ReadonlyArray<Rul
 }
 
 export const distinctPerLayer = (plan: Pick<Plan, "rules">): number =>
-  Math.max(...plan.rules.map((layer) => new Set(layer.map(({ alpha, beta }) => `${alpha} ${beta}`)).size))
+  Math.max(...plan.rules.map((layer) => new Set(layer.map((rule) => JSON.stringify(rule))).size))
 
-/** All plans within the budget. */
+/** All plans within the budgets. */
 export const feasible = (problem: Problem): ReadonlyArray<Point> => {
-  const rules = rulesOf(problem)
-  const geometry = { block, sink, minWindow: problem.params.minWindow }
+  const rules = rulesToTry(problem)
+  const geometry = geometryOf(problem)
   const lengths = lengthsOf(problem)
-  const bound = typeof problem.params.density === "number" ? problem.params.density : 1
-  const heads = problem.shape.layers * problem.shape.kvHeads
+  const { kvHeads, layers } = problem.shape
+  const { maxRulesPerLayer, share } = problem.params
+  const heads = layers * kvHeads
   const curves = lengths.map((length) =>
     Array.from({ length: heads }, (_, i) => {
       const found = problem.rows.find(
@@ -151,23 +232,25 @@ export const feasible = (problem: Problem): ReadonlyArray<Point> => {
       return rules.map((rule) => found?.window[windowBlocks(rule, geometry, length)] ?? Number.NaN)
     })
   )
-  const cost = lengths.map((length) => rules.map((rule) => cachedTokens(rule, geometry, length)))
+  const cost = new Map(
+    allLengths(problem).map((length) => [length, rules.map((rule) => cachedTokens(rule, geometry, length))])
+  )
   const points: Array<Point> = []
   const choice = Array.from({ length: heads }, () => 0)
+  const byLayer = <A>(values: ReadonlyArray<A>) =>
+    Array.from({ length: layers }, (_, layer) => values.slice(layer * kvHeads, (layer + 1) * kvHeads))
+  const alike = (values: ReadonlyArray<number>) => values.every((value) => value === values[0])
   for (let code = 0; code < rules.length ** heads; code++) {
     for (let i = 0, rest = code; i < heads; i++, rest = Math.floor(rest / rules.length))
       choice[i] = rest % rules.length
-    const tokens = cost.map((of) => choice.reduce((sum, r) => sum + (of[r] ?? 0), 0))
-    if (tokens.some((sum, n) => sum > bound * heads * (lengths[n] ?? 0) + 1e-9)) continue
-    const limit = problem.params.maxRulesPerLayer
-    if (limit !== undefined) {
-      const perLayer = Array.from({ length: problem.shape.layers }, (_, layer) =>
-        choice.slice(layer * problem.shape.kvHeads, (layer + 1) * problem.shape.kvHeads)
-      )
-      if (perLayer.some((layer) => new Set(layer).size > limit)) continue
-    }
+    if (share === "model" && !alike(choice)) continue
+    if (share === "layer" && !byLayer(choice).every(alike)) continue
+    if (maxRulesPerLayer !== undefined)
+      if (byLayer(choice).some((layer) => new Set(layer).size > maxRulesPerLayer)) continue
+    const tokens = (length: number) => choice.map((r) => cost.get(length)?.[r] ?? Number.NaN)
+    if (!obeysAll(problem, (length) => byLayer(tokens(length)))) continue
     points.push({
-      tokens,
+      tokens: lengths.map((length) => tokens(length).reduce((sum, kept) => sum + kept, 0)),
       losses: curves.map((of) => choice.reduce((sum, r, i) => sum + (of[i]?.[r] ?? 0), 0))
     })
   }

@@ -1,0 +1,45 @@
+/**
+ * What a plan says of the budgets it was made for.
+ */
+import type { Budget } from "./Budget.js"
+import type { Density, ElasticParams } from "./Params.js"
+
+const densityText = (density: Density): string =>
+  typeof density === "number"
+    ? String(density)
+    : Object.entries(density)
+        .map(([length, share]) => `${length}: ${share}`)
+        .join(", ")
+
+const budgetText = (budget: Budget): string => {
+  switch (budget.budget) {
+    case "density": {
+      const { least, lengths, most, per } = budget
+      const ends = [
+        ...(least === undefined ? [] : [`at least ${least}`]),
+        ...(most === undefined ? [] : [`at most ${most}`])
+      ]
+      const where = lengths === undefined ? "" : ` at ${lengths.join(", ")}`
+      return `density ${ends.join(" and ")}${per === "layer" ? " of each layer" : ""}${where}`
+    }
+    case "memory": {
+      const { batch = 1, bytesPerElement, gib, length } = budget
+      return `memory at most ${gib} GiB for a batch of ${batch} at ${length}, ${bytesPerElement} bytes an element`
+    }
+    case "latency": {
+      const { batch = 1, length, milliseconds, of } = budget
+      return `latency at most ${milliseconds} ms for a batch of ${batch} at ${length}, measured per ${of}`
+    }
+  }
+}
+
+/** The budgets, as entries of a provenance. */
+export const asked = ({
+  budgets,
+  density,
+  lowerDensity
+}: ElasticParams): Readonly<Record<string, string>> => ({
+  ...(density === undefined ? {} : { density: densityText(density) }),
+  ...(lowerDensity === undefined ? {} : { lowerDensity: densityText(lowerDensity) }),
+  ...(budgets.length === 0 ? {} : { budgets: budgets.map(budgetText).join("; ") })
+})
