@@ -5,9 +5,10 @@
 import { Effect } from "effect"
 import { masterOf, PENALTY, type Pool } from "./Columns.js"
 import type { OptimizerError } from "./Errors.js"
-import { breathe, type Solver } from "./Highs.js"
+import type { Solver } from "./Highs.js"
 import type { Relaxed } from "./Menus.js"
 import { layerOf, type Separable } from "./Separable.js"
+import { breathe, type Timer } from "./Timer.js"
 
 export interface Dual {
   /** No plan costs less. */
@@ -24,10 +25,7 @@ export interface Effort {
   readonly tolerance: number
   /** A cost that is not below what is looked for; above 0. */
   readonly ceiling: number
-  /** Whether the time is up. */
-  readonly late: () => boolean
-  /** Seconds left. */
-  readonly left: () => number
+  readonly timer: Timer
   /** Prices of a problem like this one. */
   readonly start: Float64Array | undefined
 }
@@ -45,7 +43,7 @@ export const maximise = (
   problem: Separable,
   relaxed: (prices: Float64Array) => Relaxed,
   pool: Pool,
-  { ceiling, late, left, start, tolerance }: Effort
+  { ceiling, start, timer, tolerance }: Effort
 ): Effect.Effect<Dual, OptimizerError> =>
   Effect.gen(function* () {
     const { couplings, layers } = problem
@@ -83,15 +81,12 @@ export const maximise = (
     let iterations = 0
     for (; iterations < ITERATIONS; iterations++) {
       yield* breathe
-      if (bound > ceiling || late()) break
+      if (bound > ceiling || timer.late()) break
       const count = pool.columns.length
       const penalty = PENALTY * SCALE
-      const master = yield* solver.relax(masterOf(problem, pool.columns, scale, penalty), {
-        timeLimit: Math.max(left(), 1),
-        gap: 0
-      })
-      // Every layer has a column and every coupling may be exceeded.
-      if (master === undefined) break
+      const master = yield* solver.relax(masterOf(problem, pool.columns, scale, penalty), timer.left())
+      // Every layer has a column and every coupling may be exceeded, so it has a solution if it has time.
+      if (master === undefined || master === "late") break
       weights = master.x.slice(0, count)
       const missed = master.x.slice(count).reduce((sum, x) => sum + x, 0)
       const value = master.objective / scale

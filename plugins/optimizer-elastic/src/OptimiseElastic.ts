@@ -15,10 +15,11 @@ import {
 import { stage } from "@tessera/core"
 import { Effect, Stream } from "effect"
 import { curvesOf, type InfluenceRow } from "./Curves.js"
-import { decomposition, type Minimiser } from "./Decomposition.js"
+import { decomposition } from "./Decomposition.js"
 import { OptimizerError } from "./Errors.js"
 import { checkEach } from "./Feasibility.js"
-import { makeSolver, type Solver } from "./Highs.js"
+import type { Minimiser } from "./Goal.js"
+import { highs, Solver } from "./Highs.js"
 import { type Instance, instanceOf, total } from "./Instance.js"
 import { minimise } from "./Minimise.js"
 import { type Density, ElasticParams } from "./Params.js"
@@ -93,7 +94,7 @@ export interface Report {
 }
 
 /**
- * Chooses plans from an influence. Of plans alike in the losses, those come that are expected to lose less beyond the
+ * Chooses plans from an influence, HiGHS in a thread that ends with it. Of plans alike in the losses, those come that are expected to lose less beyond the
  * profiled lengths. The first candidate has the least sum of the losses, each as a share of its length's range; the
  * others follow in the order of that sum.
  */
@@ -103,11 +104,20 @@ export const optimise = (
   params: ElasticParams,
   report: Report = () => Effect.void
 ): Effect.Effect<readonly [Candidate, ...ReadonlyArray<Candidate>], OptimizerError> =>
+  Effect.provide(optimiseWith(rows, shape, params, report), highs)
+
+/** As `optimise`, with a solver that serves several influences. */
+export const optimiseWith = (
+  rows: ReadonlyArray<InfluenceRow>,
+  shape: AttentionShape,
+  params: ElasticParams,
+  report: Report = () => Effect.void
+): Effect.Effect<readonly [Candidate, ...ReadonlyArray<Candidate>], OptimizerError, Solver> =>
   Effect.gen(function* () {
     const curves = yield* curvesOf(rows, shape, params.grouping, params.groupLoss)
     const instance = yield* instanceOf(curves, params)
     yield* checkEach(instance)
-    const solver = yield* makeSolver
+    const solver = yield* Solver
     const minimiser: Minimiser =
       params.solver === "decomposition"
         ? decomposition(solver, instance)

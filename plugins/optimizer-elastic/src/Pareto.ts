@@ -3,10 +3,9 @@
  * another plan beats at every length.
  */
 import { Effect } from "effect"
-import type { Minimiser } from "./Decomposition.js"
 import type { OptimizerError } from "./Errors.js"
 import { together } from "./Feasibility.js"
-import type { Goal, Solution } from "./Goal.js"
+import type { Goal, Minimiser, Solution } from "./Goal.js"
 import type { Limits } from "./Highs.js"
 import { type Choice, type Instance, losses, total } from "./Instance.js"
 import { polish } from "./Polish.js"

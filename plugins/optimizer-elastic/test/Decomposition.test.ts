@@ -1,8 +1,8 @@
 import { headDensity } from "@tessera/attention"
-import { Effect, Exit, Fiber } from "effect"
+import { Effect, Exit, Fiber, ManagedRuntime } from "effect"
 import * as fc from "fast-check"
-import { describe, expect, it } from "vitest"
-import { optimise } from "../src/index.js"
+import { afterAll, describe, expect, it } from "vitest"
+import { highs, optimise, optimiseWith } from "../src/index.js"
 import {
   distinctPerLayer,
   feasible,
@@ -14,8 +14,11 @@ import {
   shapeOf
 } from "./brute.js"
 
+const runtime = ManagedRuntime.make(highs)
+afterAll(() => runtime.dispose())
+
 const solve = (p: Problem, params: object = {}) =>
-  Effect.runPromise(optimise(p.rows, p.shape, { ...p.params, ...params }))
+  runtime.runPromise(optimiseWith(p.rows, p.shape, { ...p.params, ...params }))
 
 /** The value that `sum` minimises, of every plan's losses. */
 const valueOf = (p: Problem) => {
