@@ -145,6 +145,8 @@ const solve = (
       random_seed: 0,
       time_limit: limits.timeLimit,
       mip_rel_gap: limits.gap,
+      // Rows are in the hundreds, and caps on losses must not be broken by more than rounding.
+      mip_feasibility_tolerance: 1e-9,
       // Costs come scaled to about 1,000, so this is a billionth of them.
       mip_abs_gap: limits.absolute ?? 1e-6,
       ...(limits.cutoff === undefined ? {} : { objective_bound: limits.cutoff })

@@ -23,7 +23,8 @@ import { highs, Solver } from "./Highs.js"
 import { type Instance, instanceOf, total } from "./Instance.js"
 import { minimise } from "./Minimise.js"
 import { type Density, ElasticParams } from "./Params.js"
-import { type Found, search } from "./Pareto.js"
+import { plansOf } from "./Objectives.js"
+import type { Found } from "./Search.js"
 
 const percent = (share: number): string => String(Number((share * 100).toFixed(2)))
 
@@ -47,9 +48,26 @@ const proof = (found: Found): string => {
   return `${proven ? "optimal" : "stopped at the time limit"}, gap ${gap < ROUNDING ? 0 : Number(gap.toPrecision(3))}`
 }
 
+/** By objective: what a loss counts, weights given and its range as the unit. */
+const weightsOf = (
+  { lengths, range }: Instance,
+  { weights }: ElasticParams
+): Effect.Effect<ReadonlyArray<number>, OptimizerError> => {
+  const stranger = Object.keys(weights).find((length) => !lengths.includes(Number(length)))
+  return stranger === undefined
+    ? Effect.succeed(range.map((unit, o) => (weights[String(lengths[o])] ?? 1) / unit))
+    : Effect.fail(
+        new OptimizerError({
+          reason: "InvalidParams",
+          detail: `weights names length ${stranger}, which was not profiled; those that were are ${lengths.join(", ")}`
+        })
+      )
+}
+
 const planOf = (
   instance: Instance,
   found: Found,
+  explored: string | undefined,
   name: string,
   params: ElasticParams,
   shape: AttentionShape,
@@ -72,12 +90,14 @@ const planOf = (
     objective: found.objective,
     proof: proof(found),
     bound: String(found.solution.bound),
+    ...(explored === undefined ? {} : { front: explored }),
     solver: params.solver === "decomposition" ? `decomposition, ${solver.version}` : solver.version,
     lengths: instance.lengths.join(", "),
     density: densityText(params.density),
     ...(params.lowerDensity === undefined ? {} : { lowerDensity: densityText(params.lowerDensity) }),
     ...(params.extendLengths.length === 0 ? {} : { extendLengths: params.extendLengths.join(", ") }),
     ...(params.maxRulesPerLayer === undefined ? {} : { maxRulesPerLayer: String(params.maxRulesPerLayer) }),
+    ...(Object.keys(params.weights).length === 0 ? {} : { weights: densityText(params.weights) }),
     groupLoss: params.groupLoss,
     rules: String(instance.options.length),
     lossBeyond: String(total(instance, instance.beyond, found.choice))
@@ -116,21 +136,19 @@ export const optimiseWith = (
   Effect.gen(function* () {
     const curves = yield* curvesOf(rows, shape, params.grouping, params.groupLoss)
     const instance = yield* instanceOf(curves, params)
+    const weights = yield* weightsOf(instance, params)
     yield* checkEach(instance)
     const solver = yield* Solver
     const minimiser: Minimiser =
       params.solver === "decomposition"
         ? decomposition(solver, instance)
         : (goal, limits, start) => minimise(solver, instance, goal, limits, start)
-    const found = yield* search(minimiser, instance, {
-      objectives: params.objectives,
-      points: params.points,
-      limits: { timeLimit: params.timeLimit, gap: params.gap },
-      report: (done, total, label) => report({ done, total, unit: "problems", label })
-    })
+    const { explored, found } = yield* plansOf(minimiser, instance, weights, params, (done, total, label) =>
+      report({ done, total, unit: "problems", label })
+    )
     const candidate = (one: Found, i: number): Candidate => {
       const name = `${params.name}-${named(params.density, instance.lengths)}-${i + 1}`
-      const plan = planOf(instance, one, name, params, shape, solver)
+      const plan = planOf(instance, one, explored, name, params, shape, solver)
       return {
         plan,
         expected: instance.lengths.map((length, o) => ({
