@@ -77,6 +77,8 @@ export const adaptiveFront = (
       )
       const one = found(instance, solution, ["least sum", ...text].join(", "))
       all.push(one)
+      // Not inside by a rounding: nothing is there but what is known.
+      if (one.losses.some((loss, o) => loss >= (zone.upper[o] ?? 0))) continue
       // What cannot be better than the gap tells apart counts as known.
       const worth = limits.gap * Math.abs(solution.value)
       zones = without(

@@ -17,6 +17,9 @@ const HANDY = 2000
 const HALVINGS = 16
 /** The size that costs have in the program. */
 const SCALE = 1000
+/** The solver's tolerances may break a cap by a trace; it is then held below it by a share between these. */
+const LEAST_SLACK = 1e-11
+const MOST_SLACK = 1e-8
 
 export interface Closed {
   readonly plan: Plan | undefined
@@ -41,6 +44,7 @@ export const close = (
     let bound = dual.bound
     const top = () => plan?.cost ?? ceiling * (1 + 1e-9)
     let width = top() - dual.bound
+    let slack = 0
     for (let first = true; ; first = false) {
       yield* breathe
       let rest = remainderOf(problem, menus, dual.prices, width, first ? HANDY : Infinity)
@@ -50,7 +54,7 @@ export const close = (
       }
       const whole = width >= top() - dual.bound
       const scale = SCALE / top()
-      const { offset, picksOf, program } = programOf(problem, rest, scale)
+      const { offset, picksOf, program } = programOf(problem, rest, scale, slack)
       const cutoff = plan === undefined ? top() : plan.cost * (1 - gap)
       if (rest.entries.some((own) => own.length === 0))
         return { plan, bound: whole ? cutoff : bound, proven: whole }
@@ -60,12 +64,18 @@ export const close = (
           timeLimit: timer.left(),
           gap: 0,
           absolute: Math.max(gap * bound * scale, 1e-6),
-          cutoff: (cutoff - offset) * scale + 1e-6
+          cutoff: (cutoff - offset) * scale + 1e-6,
+          // Within the gap of the dual's bound, which the program's own relaxation may not reach.
+          target: (dual.bound / (1 - Math.min(gap, 0.999)) - offset) * scale
         },
         undefined
       )
       if (answer !== undefined && answer !== "late") {
         const picks = picksOf(answer.x)
+        if (!fits(problem, picks) && slack < MOST_SLACK) {
+          slack = Math.max(slack * 10, LEAST_SLACK)
+          continue
+        }
         if (!fits(problem, picks))
           return yield* new OptimizerError({
             reason: "Solver",

@@ -98,14 +98,18 @@ export const decomposition = (solver: Solver, instance: Instance): Minimiser => 
         // Costs are not below the bound but for rounding.
         const enough = Math.max(dual.bound, 0) / (1 - Math.min(Math.max(limits.gap, ROUNDING), 0.999))
         const good = ({ cost }: Plan) => cost <= enough
-        const known =
+        const given =
           startPicks === undefined ? undefined : { picks: startPicks, cost: costOfAll(problem, startPicks) }
+        const known = [given, dual.plan].reduce((a, b) =>
+          a === undefined || (b !== undefined && b.cost < a.cost) ? b : a
+        )
         const first =
           known !== undefined && good(known) ? known : yield* suggest(tools, dual, relaxed, known, enough)
         if (first !== undefined && first.cost < ceiling * FINER && round < 6) {
           choice = toChoice(problem, first.picks)
           continue
         }
+        if (first === undefined && time.late()) return yield* lateError(limits.timeLimit)
         const closed: Closed =
           first !== undefined && (good(first) || time.late())
             ? { plan: first, bound: dual.bound, proven: good(first) }

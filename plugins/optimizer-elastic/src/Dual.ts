@@ -4,6 +4,7 @@
  */
 import { Effect } from "effect"
 import { masterOf, PENALTY, type Pool } from "./Columns.js"
+import { costOfAll, fits, type Plan } from "./Descent.js"
 import type { OptimizerError } from "./Errors.js"
 import type { Solver } from "./Highs.js"
 import type { Relaxed } from "./Menus.js"
@@ -17,7 +18,8 @@ export interface Dual {
   readonly prices: Float64Array
   /** By column of the pool: its weight in the last master's mix. */
   readonly weights: Float64Array
-  readonly iterations: number
+  /** The cheapest of the layers' best plans that happened to meet the couplings. */
+  readonly plan: Plan | undefined
 }
 
 export interface Effort {
@@ -49,12 +51,17 @@ export const maximise = (
     const { couplings, layers } = problem
     let bound = -Infinity
     let prices: Float64Array = new Float64Array(couplings.length)
+    let plan: Plan | undefined
     let fresh = 0
     const look = (at: Float64Array): number => {
       const answer = relaxed(at)
       fresh = 0
       for (let layer = 0; layer < layers; layer++)
         if (pool.add(layer, layerOf(problem, answer.picks, layer))) fresh++
+      if (fits(problem, answer.picks)) {
+        const cost = costOfAll(problem, answer.picks)
+        if (plan === undefined || cost < plan.cost) plan = { picks: answer.picks, cost }
+      }
       if (answer.bound > bound) {
         bound = answer.bound
         prices = at
@@ -64,9 +71,10 @@ export const maximise = (
 
     look(new Float64Array(couplings.length))
     if (start !== undefined) look(start)
-    // One price for all budgets, from far too high down to the best: the bound is concave in it.
+    // One price for all budgets, from far too high down to the best: the bound is concave in it. At the highest, plans meet
+    // the budgets if any do, so that there is one early.
     let before = -Infinity
-    const highest = start === undefined ? 1 : 0
+    const highest = start === undefined ? 256 : 0
     for (let t = highest; t > 1e-15; t /= 4) {
       yield* breathe
       const now = look(
@@ -78,8 +86,7 @@ export const maximise = (
 
     let weights: Float64Array = new Float64Array()
     let scale = SCALE / ceiling
-    let iterations = 0
-    for (; iterations < ITERATIONS; iterations++) {
+    for (let iteration = 0; iteration < ITERATIONS; iteration++) {
       yield* breathe
       if (bound > ceiling || timer.late()) break
       const count = pool.columns.length
@@ -109,5 +116,5 @@ export const maximise = (
         weights = weights.filter((_, i) => (reduced[i] ?? 0) <= most)
       }
     }
-    return { bound, prices, weights, iterations }
+    return { bound, prices, weights, plan }
   })

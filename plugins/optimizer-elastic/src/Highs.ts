@@ -30,6 +30,8 @@ export interface Limits {
   readonly absolute?: number
   /** Only solutions below it count. */
   readonly cutoff?: number
+  /** A solution of this or less ends the search. */
+  readonly target?: number
 }
 
 export interface Answer {
@@ -37,7 +39,7 @@ export interface Answer {
   readonly objective: number
   /** No solution is better than this. */
   readonly bound: number
-  /** False where the time limit was reached first. */
+  /** False where it ended before the gap was reached: by the time limit, or at the target. */
   readonly proven: boolean
 }
 
@@ -149,7 +151,8 @@ const solve = (
       mip_feasibility_tolerance: 1e-9,
       // Costs come scaled to about 1,000, so this is a billionth of them.
       mip_abs_gap: limits.absolute ?? 1e-6,
-      ...(limits.cutoff === undefined ? {} : { objective_bound: limits.cutoff })
+      ...(limits.cutoff === undefined ? {} : { objective_bound: limits.cutoff }),
+      ...(limits.target === undefined ? {} : { objective_target: limits.target })
     }
     const ended = yield* thread.run(
       { model: modelOf(program, true), options, start },
@@ -159,7 +162,8 @@ const solve = (
       return ended.best === undefined ? "late" : { ...ended.best, proven: false }
     if (noSolution(ended.status) || ended.status === "objectiveBound") return undefined
     const proven = ended.status === "optimal"
-    if (!proven && ended.status !== "timeLimit") return yield* odd(ended.status)
+    if (!proven && ended.status !== "timeLimit" && ended.status !== "objectiveTarget")
+      return yield* odd(ended.status)
     if (!ended.feasible) return "late"
     const { bound, objective, solution } = ended
     return { x: solution.colValue, objective, bound, proven }

@@ -36,6 +36,7 @@ export const suggest = (
   enough: number
 ): Effect.Effect<Plan | undefined> =>
   Effect.gen(function* () {
+    if (timer.late()) return known
     const fallback = relaxed(dual.prices).picks
     const rounded = fallback.slice()
     const heaviest = new Float64Array(problem.layers)
