@@ -5,8 +5,9 @@ import { afterAll, describe, expect, it } from "vitest"
 import { highs, optimise, optimiseWith } from "../src/index.js"
 import {
   distinctPerLayer,
-  feasible,
   decode,
+  feasible,
+  large,
   lengthsOf,
   problem,
   type Problem,
@@ -100,14 +101,22 @@ describe("on middle-sized problems", () => {
   })
 
   it("a time limit keeps the best plan so far and says so", async () => {
-    const p = middling(12, { gap: 0, timeLimit: 0.15, maxRulesPerLayer: 2 })
-    const result = await Effect.runPromise(Effect.either(optimise(p.rows, p.shape, p.params)))
-    if (result._tag === "Left") expect(result.left.message).toContain("raise timeLimit")
-    else {
-      const [{ plan }] = result.right
-      expect(plan.provenance["proof"]).toMatch(/^(stopped at the time limit|optimal), gap /)
-      for (const length of lengthsOf(p)) expect(headDensity(plan, length)).toBeLessThanOrEqual(0.3)
-    }
+    const p = large({ timeLimit: 0.4 })
+    const begin = performance.now()
+    const [{ expected, plan }] = await solve(p)
+    expect(performance.now() - begin).toBeLessThan(45_000)
+    const [, gap] = /^stopped at the time limit, gap (\S+)$/.exec(plan.provenance["proof"] ?? "") ?? []
+    expect(Number(gap)).toBeGreaterThan(0)
+    expect(Number(plan.provenance["bound"])).toBeLessThan(valueOf(p)(expected.map(({ loss }) => loss)))
+    expect(distinctPerLayer(plan)).toBeLessThanOrEqual(2)
+    for (const length of lengthsOf(p)) expect(headDensity(plan, length)).toBeLessThanOrEqual(0.3 + 1e-12)
+  })
+
+  it("where it passes before any plan is found, that is said", async () => {
+    const p = large({ timeLimit: 0.2, solver: "highs" })
+    const error = await runtime.runPromise(Effect.flip(optimiseWith(p.rows, p.shape, p.params)))
+    expect(error.reason).toBe("Solver")
+    expect(error.message).toBe("no plan was found within 0.2 s; raise timeLimit")
   })
 
   it("interruption ends it before the problem is solved", async () => {
