@@ -167,14 +167,14 @@ export const makeThread: Effect.Effect<Thread, OptimizerError, Scope.Scope> = Ef
         if ("better" in reply) best = reply.better
         return "ended" in reply ? Effect.succeed(reply.ended) : undefined
       })
-      // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
-      const asked = Effect.zipRight(
-        Effect.sync(() => worker.postMessage(task)),
-        answer
-      )
+      const ask = Effect.sync(() => {
+        // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
+        worker.postMessage(task)
+      })
       // Whatever threw may have left the solver unusable (out of memory, an abort).
-      const ended = yield* Effect.onExit(Effect.timeoutOption(asked, seconds * 1000), (exit) =>
-        exit._tag === "Success" && Option.isSome(exit.value) ? Effect.void : end(worker)
+      const ended = yield* Effect.onExit(
+        Effect.timeoutOption(Effect.zipRight(ask, answer), seconds * 1000),
+        (exit) => (exit._tag === "Success" && Option.isSome(exit.value) ? Effect.void : end(worker))
       )
       return Option.getOrElse(ended, (): Stopped => ({ status: "stopped", best }))
     })

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto"
 import { headDensity } from "@tessera/attention"
 import { Effect, Exit, Fiber, ManagedRuntime } from "effect"
 import * as fc from "fast-check"
@@ -98,6 +99,33 @@ describe("on middle-sized problems", () => {
       rows: p.rows.map((row, i) => ({ ...row, window: p.rows[i - (i % 4)]?.window ?? [] }))
     }
     expect(JSON.stringify(await solve(tied))).toBe(JSON.stringify(await solve(tied)))
+  })
+
+  it("ties are broken the same on each machine", async () => {
+    // Sums and quotients alone, which every machine rounds alike; in each layer all heads are the same.
+    const window = (length: number, layer: number) =>
+      Array.from({ length: length / 16 + 1 }, (_, w) => (w * 16 === length ? 0 : (1 + (layer % 3)) / (1 + w)))
+    const p: Problem = {
+      shape: shapeOf(6, 4, 4),
+      params: decode({
+        density: 0.3,
+        minWindow: 1,
+        points: 3,
+        maxRulesPerLayer: 2,
+        gap: 0,
+        grid: { alphas: [-32, 0, 32, 64], betas: [0, 0.125, 0.25, 0.5] }
+      }),
+      rows: [256, 512].flatMap((length) =>
+        Array.from({ length: 24 }, (_, i) => {
+          const layer = Math.floor(i / 4)
+          return row(length, layer, i % 4, window(length, layer))
+        })
+      )
+    }
+    const rules = JSON.stringify((await solve(p)).map(({ plan }) => plan.rules))
+    expect(createHash("sha256").update(rules).digest("hex").slice(0, 16)).toBe("07c9ec5d67d8d1f6")
+    const reversed = { ...p, rows: p.rows.toReversed() }
+    expect(JSON.stringify((await solve(reversed)).map(({ plan }) => plan.rules))).toBe(rules)
   })
 
   it("a time limit keeps the best plan so far and says so", async () => {
