@@ -8,6 +8,7 @@ import {
   feasible,
   lengthsOf,
   measure,
+  middling,
   problem,
   type Problem,
   row,
@@ -192,5 +193,37 @@ describe("one plan", () => {
       "weights names length 999, which was not profiled; those that were are 64"
     )
     expect(() => decode({ density: 0.5, weights: { "64": 0 } })).toThrow(`["weights"]`)
+  })
+})
+
+describe("on a middle-sized problem", () => {
+  const shares = { alphas: [0], betas: Array.from({ length: 15 }, (_, i) => (i + 1) / 16) }
+
+  it("the least largest share of the decomposition is that of HiGHS, within the gap", async () => {
+    const p = middling(4, { objectives: "minimax", maxRulesPerLayer: 2, gap: 1e-3, grid: shares })
+    const unit = units(p)
+    const largest = async (solver: string, gap: number) => {
+      const [{ expected, plan }] = await solve(p, { solver, gap })
+      expect(plan.provenance["proof"]).toMatch(/^optimal, /)
+      const value = Math.max(...expected.map(({ loss }, n) => loss * (unit[n] ?? 0)))
+      expect(Number(plan.provenance["bound"])).toBeLessThanOrEqual(value)
+      expect(Number(plan.provenance["bound"])).toBeGreaterThanOrEqual(value * (1 - gap) - 1e-12)
+      return value
+    }
+    const best = await largest("highs", 1e-5)
+    const own = await largest("decomposition", 1e-3)
+    expect(own).toBeLessThanOrEqual(best / (1 - 1e-3))
+    expect(own).toBeGreaterThanOrEqual(best * (1 - 1e-5))
+  })
+
+  it("an adaptive front within a gap has no plan that another beats, and says what is left", async () => {
+    const p = middling(4, { objectives: "pareto", front: "adaptive", problems: 6, gap: 1e-3, grid: shares })
+    const candidates = await solve(p)
+    expect(candidates.length).toBeGreaterThan(4)
+    const mine = candidates.map(({ expected }) => expected.map(({ loss }) => loss))
+    for (const one of mine) expect(mine.some((other) => isBeaten(one, other))).toBe(false)
+    expect(candidates[0].plan.provenance["front"]).toMatch(
+      /^(all of it, after|not all of it after) \d+ problems/
+    )
   })
 })

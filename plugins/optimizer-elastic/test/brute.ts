@@ -1,5 +1,5 @@
 /**
- * Random small problems, and every plan there is of them, from the definitions of packages/attention alone; and a large one.
+ * Random small problems, and every plan there is of them, from the definitions of packages/attention alone; and larger ones.
  */
 import {
   type AttentionShape,
@@ -191,6 +191,27 @@ export const large = (params: object): Problem => ({
         i % 16,
         Array.from({ length: blocks + 1 }, (_, w) =>
           w === blocks ? 0 : size * (far * (1 - w / blocks) + (1 - far) / (1 + w / (1 + (i % 7))))
+        )
+      )
+    })
+  )
+})
+
+/** Layers of four KV heads at two lengths; no two heads alike. */
+export const middling = (layers: number, params: object): Problem => ({
+  shape: shapeOf(layers, 4, 4),
+  params: decode({ density: 0.3, minWindow: 1, objectives: "sum", grid: "fine", ...params }),
+  rows: [256, 512].flatMap((length) =>
+    Array.from({ length: layers * 4 }, (_, i) => {
+      const blocks = length / 16
+      const far = ((i * 37) % 101) / 101
+      const size = 1 + ((i * 53) % 97) / 10
+      return row(
+        length,
+        Math.floor(i / 4),
+        i % 4,
+        Array.from({ length: blocks + 1 }, (_, w) =>
+          w === blocks ? 0 : size * (far * (1 - w / blocks) + (1 - far) * Math.exp(-w / (1 + (i % 7))))
         )
       )
     })
