@@ -1,28 +1,21 @@
 /**
  * The whole front, the largest gap first: in the zone with the largest box the least sum of the losses is looked for, which
- * is a point of the front if there is any, and splits the zones (Search zones as of Klamroth, Lacour and Vanderpooten
+ * is a point of the front if there is any, and splits the zones (search zones as of Klamroth, Lacour and Vanderpooten
  * 2015; the largest first as Tamby and Vanderpooten, INFORMS Journal on Computing 33, 2021).
  */
 import { Effect } from "effect"
 import type { OptimizerError } from "./Errors.js"
-import { type Found, found, type Search } from "./Search.js"
+import { type Found, found, type Front, orLate, type Search } from "./Search.js"
 import { depth, type Frame, largest, lower, size, without, type Zone } from "./Zones.js"
 
 /** Losses closer than this share of their range are one. */
 const GRAIN = 1e-8
-
-export interface Front {
-  readonly found: ReadonlyArray<Found>
-  /** Whether all of it is known, or the largest box that is not, for people. */
-  readonly explored: string
-}
 
 const say = (value: number): string => String(Number(value.toPrecision(4)))
 
 /**
  * @param known points of the front: the best at each length, and others
  * @param low by objective: what no plan loses less than
- * @param bound what no plan's sum, weighted by `weights`, is below
  * @param problems the most problems to solve
  */
 export const adaptiveFront = (
@@ -52,26 +45,25 @@ export const adaptiveFront = (
       )
       return most + Math.max(Math.abs(most), instance.range[o] ?? 1)
     })
-    const all = [...known]
+    const all: Array<Found> = []
     const bound = low.reduce((sum, value, o) => sum + value * (frame.weights[o] ?? 0), 0)
     let zones: ReadonlyArray<Zone> = [{ upper: top, bound }]
     for (const one of known) zones = without(frame, zones, one.losses)
 
+    const late: Array<Zone> = []
     let solved = 0
     for (; solved < problems; solved++) {
       const zone = largest(frame, zones)
       if (zone === undefined) break
-      const solution = yield* search.solve(
-        {
-          weights: frame.weights,
-          caps: zone.upper.map((upper, o) =>
-            upper < (top[o] ?? 0) ? upper - (frame.grain[o] ?? 0) : undefined
-          )
-        },
-        `box of ${say(100 * size(frame, zone))}%`
+      const caps = zone.upper.map((upper, o) =>
+        upper < (top[o] ?? 0) ? upper - (frame.grain[o] ?? 0) : undefined
+      )
+      const solution = yield* orLate(
+        search.solve({ weights: frame.weights, caps }, `box of ${say(100 * size(frame, zone))}%`)
       )
       zones = zones.filter((other) => other !== zone)
-      if (solution === undefined) continue
+      if (solution === "late") late.push(zone)
+      if (solution === undefined || solution === "late") continue
       const text = zone.upper.flatMap((upper, o) =>
         upper < (top[o] ?? 0) ? [`below ${upper} at ${instance.lengths[o]}`] : []
       )
@@ -87,7 +79,7 @@ export const adaptiveFront = (
         one.losses
       ).filter((part) => depth(frame, part) > worth)
     }
-    const left = largest(frame, zones)
+    const left = largest(frame, [...late, ...zones])
     if (left === undefined) return { found: all, explored: `all of it, after ${solved} problems` }
     const corner = lower(frame, left)
     const edges = left.upper.map(

@@ -4,7 +4,7 @@
  */
 import { Effect } from "effect"
 import type { OptimizerError } from "./Errors.js"
-import { type Found, found, onlyAt, type Search } from "./Search.js"
+import { type Found, found, onlyAt, orLate, type Search } from "./Search.js"
 import { timer } from "./Timer.js"
 
 /** Levels tried; far more than bisection needs. */
@@ -58,7 +58,7 @@ export const minimax = (search: Search, first: Found, bound: number): Effect.Eff
       const top = worst(best)
       const proof = top - 0.9 * grain(top)
       const level = tried % (GUESSES + 1) === GUESSES ? proof : Math.min(between(low, high), proof)
-      const solution = yield* search.solve(
+      const answer = search.solve(
         {
           weights: onlyAt(instance, main, weights[main] ?? 0),
           caps: weights.map((weight, o) => (o === main ? undefined : level / weight))
@@ -67,6 +67,8 @@ export const minimax = (search: Search, first: Found, bound: number): Effect.Eff
         best.choice,
         { ...limits, timeLimit: left(), gap: limits.gap / 20 }
       )
+      const solution = yield* orLate(answer)
+      if (solution === "late") break
       floor = Math.max(floor, solution === undefined ? level : Math.min(level, solution.bound))
       if (solution === undefined) {
         low = { level, excess: undefined }
@@ -78,12 +80,10 @@ export const minimax = (search: Search, first: Found, bound: number): Effect.Eff
       if (excess > 0) low = { level, excess }
       else high = { level, excess }
     }
-    const ties = yield* search.solve(
-      { weights, caps: weights.map((weight) => worst(best) / weight) },
-      "ties",
-      best.choice
+    const ties = yield* orLate(
+      search.solve({ weights, caps: weights.map((weight) => worst(best) / weight) }, "ties", best.choice)
     )
-    const settled = ties === undefined ? best : found(instance, ties, "")
+    const settled = ties === undefined || ties === "late" ? best : found(instance, ties, "")
     const value = worst(settled)
     return {
       ...settled,

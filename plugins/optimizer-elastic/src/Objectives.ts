@@ -11,14 +11,7 @@ import type { Instance } from "./Instance.js"
 import { LEVELS, minimax } from "./Minimax.js"
 import type { ElasticParams } from "./Params.js"
 import { epsilonGrid, payoffOf } from "./Pareto.js"
-import { type Found, found, noCaps, type Search, sift } from "./Search.js"
-
-export interface Plans {
-  /** In the order that the stage states. */
-  readonly found: ReadonlyArray<Found>
-  /** How much of the front is known, where it was asked for. */
-  readonly explored?: string
-}
+import { found, type Front, noCaps, type Search, sift } from "./Search.js"
 
 /** Problems, at most. */
 const problemsOf = ({ lengths }: Instance, params: ElasticParams): number => {
@@ -32,7 +25,8 @@ const problemsOf = ({ lengths }: Instance, params: ElasticParams): number => {
 
 /**
  * The plans of an instance whose budgets can each be met. With the gap at 0 and no time limit reached, no plan
- * whatsoever is better than one of a front at one length and no worse at all others.
+ * whatsoever is better than one of a front at one length and no worse at all others. They come in the order that the stage
+ * states.
  *
  * @param weights by objective: what a loss counts in sums
  * @param report told before each problem, and at the end
@@ -43,7 +37,7 @@ export const plansOf = (
   weights: ReadonlyArray<number>,
   params: ElasticParams,
   report: (done: number, total: number, label: string) => Effect.Effect<void>
-): Effect.Effect<Plans, OptimizerError> =>
+): Effect.Effect<Front, OptimizerError> =>
   Effect.gen(function* () {
     const problems = problemsOf(instance, params)
     const limits: Limits = { timeLimit: params.timeLimit, gap: params.gap }
@@ -76,10 +70,8 @@ export const plansOf = (
 
     const payoff = yield* payoffOf(search, sum.choice)
     const known = [first, ...payoff.found]
-    if (params.front === "grid") {
-      const grid = yield* epsilonGrid(search, payoff.found, params.points)
-      return yield* Effect.as(finish, { found: sift(search, [...known, ...grid]) })
-    }
-    const front = yield* adaptiveFront(search, known, payoff.low, params.problems)
-    return yield* Effect.as(finish, { found: sift(search, front.found), explored: front.explored })
+    const front = yield* params.front === "grid"
+      ? epsilonGrid(search, payoff.found, params.points)
+      : adaptiveFront(search, known, payoff.low, params.problems)
+    return yield* Effect.as(finish, { ...front, found: sift(search, [...known, ...front.found]) })
   })

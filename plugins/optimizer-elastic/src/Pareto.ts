@@ -5,7 +5,7 @@ import { Effect } from "effect"
 import type { OptimizerError } from "./Errors.js"
 import { together } from "./Feasibility.js"
 import { type Choice, losses } from "./Instance.js"
-import { type Found, found, noCaps, onlyAt, type Search } from "./Search.js"
+import { type Found, found, type Front, noCaps, onlyAt, orLate, type Search } from "./Search.js"
 
 /**
  * In the ε-constraint problems the other objectives count this share of the first: enough that none can be improved for
@@ -70,9 +70,10 @@ export const epsilonGrid = (
   { instance, solve }: Search,
   payoff: ReadonlyArray<Found>,
   points: number
-): Effect.Effect<ReadonlyArray<Found>, OptimizerError> =>
+): Effect.Effect<Front, OptimizerError> =>
   Effect.gen(function* () {
     const all: Array<Found> = []
+    let late = 0
     const low = instance.lengths.map((_, o) => Math.min(...payoff.map((one) => one.losses[o] ?? 0)))
     const high = instance.lengths.map((_, o) => Math.max(...payoff.map((one) => one.losses[o] ?? 0)))
     const width = instance.lengths.map((_, o) => (high[o] ?? 0) - (low[o] ?? 0))
@@ -101,11 +102,17 @@ export const epsilonGrid = (
           return o === p ? 1 / unit : AUGMENTATION / unit
         })
         const text = others.map((o, i) => `${caps[i]} at ${instance.lengths[o]}`).join(" and ")
-        const solution = yield* solve({ weights, caps: full }, `length ${length} in the grid`)
+        const solution = yield* orLate(solve({ weights, caps: full }, `length ${length} in the grid`))
+        if (solution === "late") {
+          late++
+          continue
+        }
         const one = solution && found(instance, solution, `loss at ${length} with at most ${text}`)
         if (one !== undefined) all.push(one)
         solved.push({ caps, losses: one?.losses })
       }
     }
-    return all
+    return late === 0
+      ? { found: all }
+      : { found: all, explored: `not all of the grid: ${late} problems found no plan in time` }
   })

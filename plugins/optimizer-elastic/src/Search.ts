@@ -1,7 +1,7 @@
 /**
  * What the ways of looking for plans share: problems are solved one after the other, and each answer is kept.
  */
-import type { Effect } from "effect"
+import { Effect } from "effect"
 import type { OptimizerError } from "./Errors.js"
 import type { Goal, Solution } from "./Goal.js"
 import type { Limits } from "./Highs.js"
@@ -18,6 +18,12 @@ export interface Found {
   readonly solution: Solution
 }
 
+export interface Front {
+  readonly found: ReadonlyArray<Found>
+  /** How much of the front is known, for people; nothing where what was asked for is. */
+  readonly explored?: string
+}
+
 export interface Search {
   readonly instance: Instance
   /** By objective: what a loss counts in sums. */
@@ -31,6 +37,16 @@ export interface Search {
     limits?: Limits
   ) => Effect.Effect<Solution | undefined, OptimizerError>
 }
+
+/** `late` instead of a failure where the time limit passed before any plan was found. */
+export const orLate = <A>(
+  solved: Effect.Effect<A, OptimizerError>
+): Effect.Effect<A | "late", OptimizerError> =>
+  Effect.catchIf(
+    solved,
+    ({ reason }) => reason === "TimeLimit",
+    () => Effect.succeed("late" as const)
+  )
 
 export const found = (instance: Instance, solution: Solution, objective: string): Found => {
   const choice = polish(instance, solution.choice)

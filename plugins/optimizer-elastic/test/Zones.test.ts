@@ -39,13 +39,10 @@ it.each([2, 3, 4])("zones of %i objectives hold exactly what no known point beat
 
 it("a zone's box ends where sums would be below its bound, and the largest comes first", () => {
   const frame = frameOf(2)
-  const zones: ReadonlyArray<Zone> = [
-    { upper: [0.3, 0.9], bound: 1.1 },
-    { upper: [0.6, 0.6], bound: 0.8 },
-    { upper: [0.9, 0.3], bound: 0.9 }
-  ]
-  expect(lower(frame, zones[1] as Zone)).toEqual([expect.closeTo(0.2), expect.closeTo(0.2)])
-  expect(size(frame, zones[1] as Zone)).toBeCloseTo(0.16)
-  expect(largest(frame, zones)).toBe(zones[1])
+  const middle: Zone = { upper: [0.6, 0.6], bound: 0.8 }
+  const zones = [{ upper: [0.3, 0.9], bound: 1.1 }, middle, { upper: [0.9, 0.3], bound: 0.9 }]
+  expect(lower(frame, middle)).toEqual([expect.closeTo(0.2), expect.closeTo(0.2)])
+  expect(size(frame, middle)).toBeCloseTo(0.16)
+  expect(largest(frame, zones)).toBe(middle)
   expect(largest(frame, [])).toBeUndefined()
 })
