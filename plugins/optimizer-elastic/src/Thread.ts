@@ -81,12 +81,13 @@ const answer = (work) => {
     parentPort.postMessage({ failed: said(error) })
   }
 }
-require(workerData)().then(
-  (highs) => {
-    answer(() => ({ ready: "HiGHS " + highs.version.string }))
-    parentPort.on("message", (task) => answer(() => ({ ended: run(highs, task) })))
-  },
-  (error) => answer(() => ({ failed: said(error) }))
+const loaded = require(workerData)()
+parentPort.on("message", (task) =>
+  loaded.then(
+    (highs) =>
+      answer(() => (task === "hello" ? { ready: "HiGHS " + highs.version.string } : { ended: run(highs, task) })),
+    (error) => answer(() => ({ failed: said(error) }))
+  )
 )
 `
 
@@ -102,9 +103,10 @@ export interface Thread {
 
 const failed = (detail: string, cause?: unknown) => new OptimizerError({ reason: "Solver", detail, cause })
 
-/** Listens to a thread until `use` makes an answer of what it says; a thread that dies says so. */
-const listen = <A>(
+/** Sends a message and listens until `use` makes an answer of what the thread says; one that dies says so. */
+const ask = <A>(
   worker: Worker,
+  message: Task | "hello",
   use: (reply: Reply) => Effect.Effect<A, OptimizerError> | undefined
 ): Effect.Effect<A, OptimizerError> =>
   Effect.async((resume) => {
@@ -121,6 +123,10 @@ const listen = <A>(
       settle(Effect.fail(failed(`the thread of HiGHS ended by itself, with code ${code}`)))
     const stop = () => worker.off("message", heard).off("error", threw).off("exit", left)
     worker.on("message", heard).on("error", threw).on("exit", left)
+    // One that has ended already would never answer.
+    if (worker.threadId < 0) left(1)
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
+    else worker.postMessage(message)
     return Effect.sync(stop)
   })
 
@@ -139,15 +145,19 @@ export const makeThread: Effect.Effect<Thread, OptimizerError, Scope.Scope> = Ef
   const turn = yield* Effect.makeSemaphore(1)
   let current: { readonly worker: Worker; readonly version: string } | undefined
 
-  const end = (worker: Worker) =>
-    Effect.promise(() => {
+  const end = (worker: Worker) => Effect.promise(() => worker.terminate())
+  const create = Effect.sync(() => {
+    const worker = new Worker(program, { eval: true, execArgv: [], env: {}, workerData: path })
+    // Whoever waits hears of errors; one that nobody waits for must not end the process.
+    worker.on("error", () => undefined)
+    return worker.once("exit", () => {
       if (current?.worker === worker) current = undefined
-      return worker.terminate()
     })
+  })
   const start = Effect.acquireUseRelease(
-    Effect.sync(() => new Worker(program, { eval: true, execArgv: [], env: {}, workerData: path })),
+    create,
     (worker) =>
-      listen(worker, (reply) => ("ready" in reply ? Effect.succeed(reply.ready) : undefined)).pipe(
+      ask(worker, "hello", (reply) => ("ready" in reply ? Effect.succeed(reply.ready) : undefined)).pipe(
         Effect.tap((version) => Effect.sync(() => (current = { worker, version })))
       ),
     (worker) => Effect.suspend(() => (current?.worker === worker ? Effect.void : end(worker)))
@@ -163,18 +173,13 @@ export const makeThread: Effect.Effect<Thread, OptimizerError, Scope.Scope> = Ef
       const worker = current?.worker
       if (worker === undefined) return yield* failed("the thread of HiGHS could not be started")
       let best: Better | undefined
-      const answer = listen(worker, (reply) => {
+      const answer = ask(worker, task, (reply) => {
         if ("better" in reply) best = reply.better
         return "ended" in reply ? Effect.succeed(reply.ended) : undefined
       })
-      const ask = Effect.sync(() => {
-        // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
-        worker.postMessage(task)
-      })
       // Whatever threw may have left the solver unusable (out of memory, an abort).
-      const ended = yield* Effect.onExit(
-        Effect.timeoutOption(Effect.zipRight(ask, answer), seconds * 1000),
-        (exit) => (exit._tag === "Success" && Option.isSome(exit.value) ? Effect.void : end(worker))
+      const ended = yield* Effect.onExit(Effect.timeoutOption(answer, seconds * 1000), (exit) =>
+        exit._tag === "Success" && Option.isSome(exit.value) ? Effect.void : end(worker)
       )
       return Option.getOrElse(ended, (): Stopped => ({ status: "stopped", best }))
     })

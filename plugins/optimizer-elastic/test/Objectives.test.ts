@@ -78,7 +78,7 @@ describe("an adaptive front", () => {
           expect(distinctPerLayer(plan)).toBeLessThanOrEqual(p.params.maxRulesPerLayer ?? Infinity)
         }
       }),
-      { numRuns: 12, seed: 31, endOnFailure: true }
+      { numRuns: 10, seed: 31, endOnFailure: true }
     )
   })
 
@@ -163,7 +163,7 @@ describe("one plan", () => {
         expect(sum(mine)).toBeLessThan(Math.min(...sums) + CLOSE)
         expect(plan.provenance["proof"]).toMatch(/^optimal, /)
       }),
-      { numRuns: 25, seed: 33, endOnFailure: true }
+      { numRuns: 15, seed: 33, endOnFailure: true }
     )
   })
 
@@ -177,7 +177,7 @@ describe("one plan", () => {
         const best = Math.min(...feasible(p).map(({ losses }) => sum(losses)))
         expect(Math.abs(sum(expected.map(({ loss }) => loss)) - best)).toBeLessThan(CLOSE * (1 + weight))
       }),
-      { numRuns: 25, seed: 34, endOnFailure: true }
+      { numRuns: 15, seed: 34, endOnFailure: true }
     )
   })
 
