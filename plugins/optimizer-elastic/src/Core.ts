@@ -4,8 +4,9 @@
  * rules out, with proof, most columns outside the core.
  */
 import { Effect } from "effect"
-import { lateError, type OptimizerError } from "./Errors.js"
+import type { OptimizerError } from "./Errors.js"
 import type { Answer, Limits, Program, Solver } from "./Highs.js"
+import { timer } from "./Timer.js"
 
 /** Smaller programs gain nothing. */
 const SMALL = 300
@@ -37,21 +38,11 @@ const widen = (program: Program, columns: ReadonlyArray<number>, answer: Answer)
   return { ...answer, x }
 }
 
-/** Solves, or fails where no plan was found in time. */
-const inTime = (
-  solver: Solver,
-  program: Program,
-  limits: Limits,
-  start: Float64Array | undefined
-): Effect.Effect<Answer | undefined, OptimizerError> =>
-  Effect.flatMap(solver.solve(program, limits, start), (answer) =>
-    answer === "late" ? Effect.fail(lateError(limits.timeLimit)) : Effect.succeed(answer)
-  )
-
 /**
  * As `solver.solve`, but faster.
  *
  * @param choices the first so many columns may be left out; the others stay
+ * @param limits its time is that of all steps together
  */
 export const solveInCore = (
   solver: Solver,
@@ -59,11 +50,14 @@ export const solveInCore = (
   choices: number,
   limits: Limits,
   start: Float64Array | undefined
-): Effect.Effect<Answer | undefined, OptimizerError> =>
+): Effect.Effect<Answer | "late" | undefined, OptimizerError> =>
   Effect.gen(function* () {
-    if (choices <= SMALL) return yield* inTime(solver, program, limits, start)
-    const relaxed = yield* solver.relax(program, limits)
-    if (relaxed === undefined) return undefined
+    const { left } = yield* timer(limits.timeLimit)
+    const solve = (program: Program, start: Float64Array | undefined) =>
+      solver.solve(program, { ...limits, timeLimit: left() }, start)
+    if (choices <= SMALL) return yield* solve(program, start)
+    const relaxed = yield* solver.relax(program, left())
+    if (relaxed === undefined || relaxed === "late") return relaxed
     const all = Array.from(program.cost, (_, column) => column)
     const price = (column: number) => (column < choices ? (relaxed.reducedCosts[column] ?? 0) : 0)
     // The first rows pick one option for each head: as many as rows that are equalities.
@@ -79,15 +73,15 @@ export const solveInCore = (
       x === undefined ? undefined : Float64Array.from(columns, (column) => x[column] ?? 0)
 
     const core = within(threshold)
-    const inner = yield* inTime(solver, restrict(program, core), limits, pick(core, start))
+    const inner = yield* solve(restrict(program, core), pick(core, start))
     // No plan in the core says nothing about the rest.
-    if (inner === undefined) return yield* inTime(solver, program, limits, start)
+    if (inner === undefined || inner === "late") return yield* solve(program, start)
     const near = widen(program, core, inner)
     const gap = near.objective - relaxed.objective
     const open = gap + TOLERANCE <= threshold ? undefined : within(gap + TOLERANCE)
     if (open === undefined) return { ...near, bound: Math.max(near.bound, relaxed.objective) }
-    const outer = yield* inTime(solver, restrict(program, open), limits, pick(open, near.x))
-    if (outer === undefined || outer.objective > near.objective)
+    const outer = yield* solve(restrict(program, open), pick(open, near.x))
+    if (outer === undefined || outer === "late" || outer.objective > near.objective)
       return { ...near, bound: relaxed.objective, proven: false }
     const found = widen(program, open, outer)
     return { ...found, bound: Math.max(Math.min(found.bound, near.objective), relaxed.objective) }

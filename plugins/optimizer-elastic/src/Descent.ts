@@ -4,11 +4,11 @@
  */
 import { Effect } from "effect"
 import type { Column } from "./Columns.js"
-import { breathe } from "./Highs.js"
 import { pricer } from "./Menus.js"
 import { independent, type Move, movesOf } from "./Moves.js"
 import { costOf, layerOf, type Picks, type Separable, usageOf } from "./Separable.js"
 import { shortfall } from "./Shortfall.js"
+import { breathe, type Timer } from "./Timer.js"
 
 /** Changes looked at one by one, those that cost least at the prices. */
 const SINGLE = 6000
@@ -120,7 +120,7 @@ export const descend = (
   prices: Float64Array,
   most: number,
   enough: number,
-  late: () => boolean
+  { late }: Timer
 ): Effect.Effect<Plan | undefined> =>
   Effect.gen(function* () {
     const { apply: applyTo, moves: movesUpTo, picks, used } = walkFrom(problem, start, columns, prices)

@@ -4,10 +4,12 @@
  */
 import { Effect } from "effect"
 import { masterOf, PENALTY, type Pool } from "./Columns.js"
+import { costOfAll, fits, type Plan } from "./Descent.js"
 import type { OptimizerError } from "./Errors.js"
-import { breathe, type Solver } from "./Highs.js"
+import type { Solver } from "./Highs.js"
 import type { Relaxed } from "./Menus.js"
 import { layerOf, type Separable } from "./Separable.js"
+import { breathe, type Timer } from "./Timer.js"
 
 export interface Dual {
   /** No plan costs less. */
@@ -16,7 +18,8 @@ export interface Dual {
   readonly prices: Float64Array
   /** By column of the pool: its weight in the last master's mix. */
   readonly weights: Float64Array
-  readonly iterations: number
+  /** The cheapest of the layers' best plans that happened to meet the couplings. */
+  readonly plan: Plan | undefined
 }
 
 export interface Effort {
@@ -24,10 +27,7 @@ export interface Effort {
   readonly tolerance: number
   /** A cost that is not below what is looked for; above 0. */
   readonly ceiling: number
-  /** Whether the time is up. */
-  readonly late: () => boolean
-  /** Seconds left. */
-  readonly left: () => number
+  readonly timer: Timer
   /** Prices of a problem like this one. */
   readonly start: Float64Array | undefined
 }
@@ -45,18 +45,23 @@ export const maximise = (
   problem: Separable,
   relaxed: (prices: Float64Array) => Relaxed,
   pool: Pool,
-  { ceiling, late, left, start, tolerance }: Effort
+  { ceiling, start, timer, tolerance }: Effort
 ): Effect.Effect<Dual, OptimizerError> =>
   Effect.gen(function* () {
     const { couplings, layers } = problem
     let bound = -Infinity
     let prices: Float64Array = new Float64Array(couplings.length)
+    let plan: Plan | undefined
     let fresh = 0
     const look = (at: Float64Array): number => {
       const answer = relaxed(at)
       fresh = 0
       for (let layer = 0; layer < layers; layer++)
         if (pool.add(layer, layerOf(problem, answer.picks, layer))) fresh++
+      if (fits(problem, answer.picks)) {
+        const cost = costOfAll(problem, answer.picks)
+        if (plan === undefined || cost < plan.cost) plan = { picks: answer.picks, cost }
+      }
       if (answer.bound > bound) {
         bound = answer.bound
         prices = at
@@ -66,9 +71,10 @@ export const maximise = (
 
     look(new Float64Array(couplings.length))
     if (start !== undefined) look(start)
-    // One price for all budgets, from far too high down to the best: the bound is concave in it.
+    // One price for all budgets, from far too high down to the best: the bound is concave in it. At the highest, plans meet
+    // the budgets if any do, so that there is one early.
     let before = -Infinity
-    const highest = start === undefined ? 1 : 0
+    const highest = start === undefined ? 256 : 0
     for (let t = highest; t > 1e-15; t /= 4) {
       yield* breathe
       const now = look(
@@ -80,18 +86,14 @@ export const maximise = (
 
     let weights: Float64Array = new Float64Array()
     let scale = SCALE / ceiling
-    let iterations = 0
-    for (; iterations < ITERATIONS; iterations++) {
+    for (let iteration = 0; iteration < ITERATIONS; iteration++) {
       yield* breathe
-      if (bound > ceiling || late()) break
+      if (bound > ceiling || timer.late()) break
       const count = pool.columns.length
       const penalty = PENALTY * SCALE
-      const master = yield* solver.relax(masterOf(problem, pool.columns, scale, penalty), {
-        timeLimit: Math.max(left(), 1),
-        gap: 0
-      })
-      // Every layer has a column and every coupling may be exceeded.
-      if (master === undefined) break
+      const master = yield* solver.relax(masterOf(problem, pool.columns, scale, penalty), timer.left())
+      // Every layer has a column and every coupling may be exceeded, so it has a solution if it has time.
+      if (master === undefined || master === "late") break
       weights = master.x.slice(0, count)
       const missed = master.x.slice(count).reduce((sum, x) => sum + x, 0)
       const value = master.objective / scale
@@ -114,5 +116,5 @@ export const maximise = (
         weights = weights.filter((_, i) => (reduced[i] ?? 0) <= most)
       }
     }
-    return { bound, prices, weights, iterations }
+    return { bound, prices, weights, plan }
   })

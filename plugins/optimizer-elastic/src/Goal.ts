@@ -1,6 +1,9 @@
 /**
  * What one problem minimises, and the shifted losses it is stated in.
  */
+import type { Effect } from "effect"
+import type { OptimizerError } from "./Errors.js"
+import type { Limits } from "./Highs.js"
 import { type Choice, type Instance, losses } from "./Instance.js"
 
 export interface Goal {
@@ -20,6 +23,11 @@ export interface Solution {
   readonly proven: boolean
   /** Seconds that it took. */
   readonly seconds: number
+}
+
+/** Solves one problem of an instance; `undefined` where no plan meets budgets and caps. */
+export interface Minimiser {
+  (goal: Goal, limits: Limits, start?: Choice): Effect.Effect<Solution | undefined, OptimizerError>
 }
 
 /** Losses of a head's options above the head's least, so that all are >= 0 and the least plan costs 0. */
@@ -102,3 +110,18 @@ export const shiftedSum = (instance: Instance, { values }: Shifted, choice: Choi
 
 export const weightedLoss = (instance: Instance, goal: Goal, choice: Choice): number =>
   losses(instance, choice).reduce((sum, loss, o) => sum + loss * (goal.weights[o] ?? 0), 0)
+
+/** A choice that is not below `bound`, of shifted losses, by how much it may be improved; they count as 0 below 0. */
+export const solutionOf = (
+  instance: Instance,
+  goal: Goal,
+  objective: Shifted,
+  choice: Choice,
+  bound: number,
+  proven: boolean,
+  seconds: number
+): Solution => {
+  const value = weightedLoss(instance, goal, choice)
+  const above = shiftedSum(instance, objective, choice) - Math.max(bound, 0)
+  return { choice, value, bound: value - Math.max(above, 0), proven, seconds }
+}

@@ -1,12 +1,10 @@
 /**
- * HiGHS, as WebAssembly: one mixed-integer program in, one solution out.
- *
- * A solve blocks the process until it ends: WebAssembly is synchronous here. Interruption takes effect before and after
- * each solve, so a time limit bounds how long it can take.
+ * One program in, one solution out: what the optimizer asks of HiGHS and what it makes of the answers.
  */
-import { Effect } from "effect"
-import type { Highs, Model } from "highs"
+import { Context, Effect, Layer } from "effect"
+import type { Highs } from "highs"
 import { OptimizerError } from "./Errors.js"
+import { makeThread, type Stopped, type Thread } from "./Thread.js"
 
 /** Minimise cost · x over binary x with lower <= A x <= upper. Rows are sparse. */
 export interface Program {
@@ -32,6 +30,8 @@ export interface Limits {
   readonly absolute?: number
   /** Only solutions below it count. */
   readonly cutoff?: number
+  /** A solution of this or less ends the search. */
+  readonly target?: number
 }
 
 export interface Answer {
@@ -39,7 +39,7 @@ export interface Answer {
   readonly objective: number
   /** No solution is better than this. */
   readonly bound: number
-  /** False where the time limit was reached first. */
+  /** False where it ended before the gap was reached: by the time limit, or at the target. */
   readonly proven: boolean
 }
 
@@ -53,28 +53,32 @@ export interface Relaxation {
   readonly reducedCosts: Float64Array
 }
 
+/**
+ * `undefined` where no solution exists, `late` where none was found in time. The limit is a hard one: a run that does not
+ * keep it is broken off a little later.
+ */
 export interface Solver {
   readonly version: string
-  /** `undefined` where no solution exists, not even a fractional one. */
-  readonly relax: (program: Program, limits: Limits) => Effect.Effect<Relaxation | undefined, OptimizerError>
-  /** `undefined` where no solution exists, `late` where none was found in time. */
+  readonly relax: (
+    program: Program,
+    timeLimit: number
+  ) => Effect.Effect<Relaxation | "late" | undefined, OptimizerError>
+  /** Finds solutions of whole numbers. */
   readonly solve: (
     program: Program,
     limits: Limits,
     start: Float64Array | undefined
   ) => Effect.Effect<Answer | "late" | undefined, OptimizerError>
 }
+export const Solver = Context.GenericTag<Solver>("@tessera/optimizer-elastic/Solver")
 
-// Imported when first used: a run that finds its plans cached does without. The package's types describe its CommonJS
-// form; as a module it exports the loader itself.
-const load = async (): Promise<Highs> => {
-  const { default: loader } = await import("highs")
-  return (loader as unknown as () => Promise<Highs>)()
-}
+type Status = keyof Highs["constants"]["modelStatus"] | Stopped["status"]
 
-const failed = (detail: string, cause?: unknown) => new OptimizerError({ reason: "Solver", detail, cause })
+/** As in `highs.constants.variableType`. */
+const CONTINUOUS = 0
+const INTEGER = 1
 
-const withProgram = <A>(highs: Highs, program: Program, whole: boolean, use: (model: Model) => A): A => {
+const modelOf = (program: Program, whole: boolean) => {
   const columns = program.cost.length
   const entries = program.rows.reduce((sum, row) => sum + row.columns.length, 0)
   const starts = new Int32Array(program.rows.length + 1)
@@ -87,111 +91,90 @@ const withProgram = <A>(highs: Highs, program: Program, whole: boolean, use: (mo
     at += row.columns.length
     starts[i + 1] = at
   })
-  const { variableType } = highs.constants
-  return highs.withModel(
-    {
-      numCols: columns,
-      numRows: program.rows.length,
-      colCost: program.cost,
-      colLower: new Float64Array(columns),
-      colUpper: program.most ?? new Float64Array(columns).fill(1),
-      rowLower: Float64Array.from(program.rows, (row) => row.lower),
-      rowUpper: Float64Array.from(program.rows, (row) => row.upper),
-      matrix: { format: "csr", numRows: program.rows.length, numCols: columns, starts, indices, values },
-      integrality: new Int32Array(columns).fill(whole ? variableType.integer : variableType.continuous)
-    },
-    use
-  )
+  return {
+    numCols: columns,
+    numRows: program.rows.length,
+    colCost: program.cost,
+    colLower: new Float64Array(columns),
+    colUpper: program.most ?? new Float64Array(columns).fill(1),
+    rowLower: Float64Array.from(program.rows, (row) => row.lower),
+    rowUpper: Float64Array.from(program.rows, (row) => row.upper),
+    matrix: { format: "csr", numRows: program.rows.length, numCols: columns, starts, indices, values },
+    integrality: new Int32Array(columns).fill(whole ? INTEGER : CONTINUOUS)
+  } as const
 }
 
-const noSolution = (highs: Highs, status: number) =>
-  status === highs.constants.modelStatus.infeasible ||
-  status === highs.constants.modelStatus.unboundedOrInfeasible
+/** How much longer than its limit a run may take: the solver looks at the clock between steps. */
+const graceful = (timeLimit: number) => timeLimit * 1.05 + 0.5
 
-const relax = (highs: Highs, program: Program, limits: Limits): Relaxation | undefined =>
-  withProgram(highs, program, false, (model) => {
-    model.options.set({ output_flag: false, random_seed: 0, time_limit: limits.timeLimit })
-    model.run()
-    const status = model.getModelStatus()
-    if (noSolution(highs, status)) return undefined
-    if (status !== highs.constants.modelStatus.optimal)
-      throw new Error(`HiGHS ended the relaxation with model status ${status}; raise timeLimit`)
-    const { colDual, colValue, rowDual } = model.getSolution()
-    return { objective: model.getObjectiveValue(), x: colValue, rowDuals: rowDual, reducedCosts: colDual }
+const noSolution = (status: Status) => status === "infeasible" || status === "unboundedOrInfeasible"
+
+const odd = (status: Status) =>
+  new OptimizerError({ reason: "Solver", detail: `HiGHS ended with the model status ${status}` })
+
+const relax = (
+  thread: Thread,
+  program: Program,
+  timeLimit: number
+): Effect.Effect<Relaxation | "late" | undefined, OptimizerError> =>
+  Effect.gen(function* () {
+    const options = { output_flag: false, random_seed: 0, time_limit: timeLimit }
+    const ended = yield* thread.run(
+      { model: modelOf(program, false), options, start: undefined },
+      graceful(timeLimit)
+    )
+    if (noSolution(ended.status)) return undefined
+    if (ended.status === "stopped" || ended.status === "timeLimit") return "late"
+    if (ended.status !== "optimal") return yield* odd(ended.status)
+    const { colDual, colValue, rowDual } = ended.solution
+    return { objective: ended.objective, x: colValue, rowDuals: rowDual, reducedCosts: colDual }
   })
 
-const run = (
-  highs: Highs,
+const solve = (
+  thread: Thread,
   program: Program,
   limits: Limits,
   start: Float64Array | undefined
-): Answer | "late" | undefined => {
-  // The solver calls a program without columns neither solved nor impossible.
-  if (program.cost.length === 0)
-    return program.rows.every(({ lower, upper }) => lower <= 0 && upper >= 0)
-      ? { x: new Float64Array(), objective: 0, bound: 0, proven: true }
-      : undefined
-  return withProgram(highs, program, true, (model) => {
-    model.options.set({
+): Effect.Effect<Answer | "late" | undefined, OptimizerError> =>
+  Effect.gen(function* () {
+    // The solver calls a program without columns neither solved nor impossible.
+    if (program.cost.length === 0)
+      return program.rows.every(({ lower, upper }) => lower <= 0 && upper >= 0)
+        ? { x: new Float64Array(), objective: 0, bound: 0, proven: true }
+        : undefined
+    const options = {
       output_flag: false,
       random_seed: 0,
       time_limit: limits.timeLimit,
       mip_rel_gap: limits.gap,
+      // Rows are in the hundreds, and caps on losses must not be broken by more than rounding.
+      mip_feasibility_tolerance: 1e-9,
       // Costs come scaled to about 1,000, so this is a billionth of them.
       mip_abs_gap: limits.absolute ?? 1e-6,
-      ...(limits.cutoff === undefined ? {} : { objective_bound: limits.cutoff })
-    })
-    if (start !== undefined) model.setSolution({ colValue: start })
-    model.run()
-    const status = model.getModelStatus()
-    const { modelStatus, solutionStatus } = highs.constants
-    if (noSolution(highs, status) || status === modelStatus.objectiveBound) return undefined
-    if (status !== modelStatus.optimal && status !== modelStatus.timeLimit)
-      throw new Error(`HiGHS ended with model status ${status}`)
-    if (model.info.get("primal_solution_status") !== solutionStatus.feasible) return "late"
-    return {
-      x: model.getSolution().colValue,
-      objective: model.getObjectiveValue(),
-      bound: Number(model.info.get("mip_dual_bound")),
-      proven: status === modelStatus.optimal
+      ...(limits.cutoff === undefined ? {} : { objective_bound: limits.cutoff }),
+      ...(limits.target === undefined ? {} : { objective_target: limits.target })
     }
+    const ended = yield* thread.run(
+      { model: modelOf(program, true), options, start },
+      graceful(limits.timeLimit)
+    )
+    if (ended.status === "stopped")
+      return ended.best === undefined ? "late" : { ...ended.best, proven: false }
+    if (noSolution(ended.status) || ended.status === "objectiveBound") return undefined
+    const proven = ended.status === "optimal"
+    if (!proven && ended.status !== "timeLimit" && ended.status !== "objectiveTarget")
+      return yield* odd(ended.status)
+    if (!ended.feasible) return "late"
+    const { bound, objective, solution } = ended
+    return { x: solution.colValue, objective, bound, proven }
   })
-}
 
-/** Lets timers, signals and other fibers in between two blocking steps. */
-export const breathe = Effect.async<void>((resume) => {
-  const handle = setImmediate(() => resume(Effect.void))
-  return Effect.sync(() => clearImmediate(handle))
-})
-
-// One instance serves a whole process: each solve has a model of its own, so nothing carries over.
-let loaded: Promise<Highs> | undefined
-
-const shared = (): Promise<Highs> => (loaded ??= load())
-
-/** Loads the solver. */
-export const makeSolver: Effect.Effect<Solver, OptimizerError> = Effect.map(
-  Effect.tryPromise({
-    try: shared,
-    catch: (cause) => failed("the HiGHS solver (npm package highs) could not be loaded", cause)
-  }),
-  (highs) => {
-    const attempt = <A>(work: () => A): Effect.Effect<A, OptimizerError> =>
-      Effect.zipRight(
-        breathe,
-        Effect.try({
-          try: work,
-          catch: (cause) => {
-            // Whatever threw may have left the instance unusable (out of memory, an abort).
-            loaded = undefined
-            return failed(cause instanceof Error ? cause.message : String(cause), cause)
-          }
-        })
-      )
-    return {
-      version: `HiGHS ${highs.version.string}`,
-      relax: (program, limits) => attempt(() => relax(highs, program, limits)),
-      solve: (program, limits, start) => attempt(() => run(highs, program, limits, start))
-    }
-  }
+/** HiGHS in a thread that lives as long as the layer. */
+export const highs: Layer.Layer<Solver, OptimizerError> = Layer.scoped(
+  Solver,
+  Effect.map(makeThread, (thread) => ({
+    version: thread.version,
+    relax: (program, timeLimit) => relax(thread, program, timeLimit),
+    solve: (program, limits, start) => solve(thread, program, limits, start)
+  }))
 )

@@ -2,10 +2,10 @@
  * Minimises one weighted sum of the losses under the budgets and under caps on single losses: the mixed-integer program
  * of an instance, scaled so that the solver's tolerances (about 1e-6) are far below what is decided.
  */
-import { Clock, Effect } from "effect"
+import { Effect } from "effect"
 import { concerns, scaled } from "./Bounds.js"
 import { solveInCore } from "./Core.js"
-import { OptimizerError } from "./Errors.js"
+import { lateError, OptimizerError } from "./Errors.js"
 import type { Limits, Program, Row, Solver } from "./Highs.js"
 import {
   type Cap,
@@ -16,10 +16,11 @@ import {
   type Shifted,
   shiftedSum,
   type Solution,
-  weightedLoss,
+  solutionOf,
   within
 } from "./Goal.js"
 import { type Choice, type Instance, meets } from "./Instance.js"
+import { timer } from "./Timer.js"
 
 /** The size that objective and caps have in the program. */
 const SCALE = 1000
@@ -143,53 +144,63 @@ export const minimise = (
   start?: Choice
 ): Effect.Effect<Solution | undefined, OptimizerError> =>
   Effect.gen(function* () {
-    const begin = yield* Clock.currentTimeMillis
+    const { elapsed, left } = yield* timer(limits.timeLimit)
     const objective = objectiveOf(instance, goal)
     const caps = capsOf(instance, goal)
     if (caps === undefined) return undefined
 
-    let known = start
+    const meetsCaps = (choice: Choice) =>
+      caps.every(({ most, shifted }) => shiftedSum(instance, shifted, choice) <= most)
+    let known = start !== undefined && meetsCaps(start) ? start : undefined
     let ceiling =
-      start === undefined ? ceilingOf(instance, objective) : shiftedSum(instance, objective, start)
+      known === undefined ? ceilingOf(instance, objective) : shiftedSum(instance, objective, known)
     for (let round = 0; ; round++) {
-      const left = within(instance, [
+      const options = within(instance, [
         ...caps,
         { shifted: objective, most: ceiling * (1 + 1e-9) + Number.MIN_VALUE }
       ])
-      if (left.some((kept) => kept.length === 0)) return undefined
+      if (options.some((kept) => kept.length === 0)) return undefined
       const scale = ceiling > VANISHING ? SCALE / ceiling : 1
-      const built = build(instance, left, objective, scale, caps)
+      const built = build(instance, options, objective, scale, caps)
       const answer = yield* solveInCore(
         solver,
         built.program,
         built.choices,
-        limits,
-        startOf(instance, left, built, known)
+        { ...limits, timeLimit: left() },
+        startOf(instance, options, built, known)
       )
       if (answer === undefined) return undefined
-      const choice = choiceOf(left, built, answer.x)
+      if (answer === "late") {
+        if (known === undefined) return yield* lateError(limits.timeLimit)
+        return solutionOf(instance, goal, objective, known, 0, false, elapsed())
+      }
+      const answered = choiceOf(options, built, answer.x)
+      // A run that was stopped may have less than it began with.
+      const choice =
+        known !== undefined && !answer.proven && shiftedSum(instance, objective, answered) > ceiling
+          ? known
+          : answered
       const found = shiftedSum(instance, objective, choice)
-      if (!meets(instance, choice) || Math.abs(found * scale - answer.objective) > 1e-2)
+      if (!meets(instance, choice) || (choice !== known && Math.abs(found * scale - answer.objective) > 1e-2))
         return yield* new OptimizerError({
           reason: "Solver",
           detail:
             `${solver.version} returned a plan that breaks a budget or has another loss than it says ` +
             `(${answer.objective / scale}, counted again ${found}); please report the influence that does it`
         })
-      const scaled = found * scale
-      if (scaled < 1 && found > VANISHING && answer.proven && round < 6) {
+      if (found * scale < 1 && found > VANISHING && answer.proven && round < 6) {
         known = choice
         ceiling = found
         continue
       }
-      const shiftedBound = Math.min(Math.max(answer.bound / scale, 0), found)
-      const value = weightedLoss(instance, goal, choice)
-      return {
+      return solutionOf(
+        instance,
+        goal,
+        objective,
         choice,
-        value,
-        bound: value - (found - shiftedBound),
-        proven: answer.proven,
-        seconds: ((yield* Clock.currentTimeMillis) - begin) / 1000
-      }
+        Math.min(answer.bound / scale, found),
+        answer.proven,
+        elapsed()
+      )
     }
   })

@@ -45,10 +45,26 @@ export const ElasticParams = Schema.Struct({
   /**
    * `pareto`: the losses at the profiled lengths are objectives of their own; gives a set of plans of which none is
    * better at all lengths. `sum`: one plan, the least sum of the losses, each as a share of its length's range.
+   * `minimax`: one plan, the least largest of these shares.
    */
-  objectives: withDefault(Schema.Literal("pareto", "sum"), "pareto"),
-  /** Points per objective, ends included, of the ε-constraint grid. */
+  objectives: withDefault(Schema.Literal("pareto", "sum", "minimax"), "pareto"),
+  /** What the share of a length counts in sums and of the largest, by length: `{ "8192": 2 }`. Others count 1. */
+  weights: withDefault(
+    Schema.Record({
+      key: Schema.String.pipe(Schema.pattern(/^[1-9]\d*$/)),
+      value: Schema.Number.pipe(Schema.positive())
+    }),
+    {}
+  ),
+  /**
+   * How a front is looked for. `grid`: levels of the losses, evenly spaced (ε-constraint). `adaptive`: the largest gap
+   * between known plans first, until the whole front is known or `problems` are solved.
+   */
+  front: withDefault(Schema.Literal("grid", "adaptive"), "grid"),
+  /** Points per objective, ends included, of the grid. */
   points: withDefault(Schema.Int.pipe(Schema.greaterThanOrEqualTo(2)), 5),
+  /** The most problems that an adaptive front takes, beside those for single lengths. */
+  problems: withDefault(Schema.Int.pipe(Schema.positive()), 100),
   /** Keeps this many plans at most: the first of the order that the stage states. */
   maxCandidates: Schema.optionalWith(Schema.Int.pipe(Schema.positive()), exact),
   /**

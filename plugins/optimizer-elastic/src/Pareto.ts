@@ -1,41 +1,17 @@
 /**
- * The plans to choose from: single optima, the aggregated optimum and the ε-constraint grid between them, without what
- * another plan beats at every length.
+ * Points of the Pareto front: the best at each length, and the ε-constraint grid between them.
  */
 import { Effect } from "effect"
-import type { Minimiser } from "./Decomposition.js"
 import type { OptimizerError } from "./Errors.js"
 import { together } from "./Feasibility.js"
-import type { Goal, Solution } from "./Goal.js"
-import type { Limits } from "./Highs.js"
-import { type Choice, type Instance, losses, total } from "./Instance.js"
-import { polish } from "./Polish.js"
-import { compareNumbers } from "./Rules.js"
-
-export interface Found {
-  readonly choice: Choice
-  /** By objective. */
-  readonly losses: ReadonlyArray<number>
-  /** The problem it solves, for people. */
-  readonly objective: string
-  readonly solution: Solution
-}
-
-export interface Search {
-  readonly objectives: "pareto" | "sum"
-  readonly points: number
-  readonly limits: Limits
-  /** Told before each problem. */
-  readonly report: (done: number, total: number, label: string) => Effect.Effect<void>
-}
+import { type Choice, losses } from "./Instance.js"
+import { type Found, found, type Front, noCaps, onlyAt, orLate, type Search } from "./Search.js"
 
 /**
  * In the ε-constraint problems the other objectives count this share of the first: enough that none can be improved for
  * free, little enough that the first decides.
  */
 const AUGMENTATION = 1e-3
-
-const zeros = (instance: Instance): ReadonlyArray<number> => instance.lengths.map(() => 0)
 
 /** Every combination of one entry of each list; the first entries of all lists first. */
 const product = <A>(lists: ReadonlyArray<ReadonlyArray<A>>): ReadonlyArray<ReadonlyArray<A>> =>
@@ -44,91 +20,38 @@ const product = <A>(lists: ReadonlyArray<ReadonlyArray<A>>): ReadonlyArray<Reado
     [[]]
   )
 
-/** The value by which plans are ordered: losses as shares of their length's range, added up. */
-export const aggregate = (instance: Instance, values: ReadonlyArray<number>): number =>
-  values.reduce((sum, loss, o) => sum + loss / (instance.range[o] ?? 1), 0)
-
-const dominatedBy = (a: ReadonlyArray<number>, b: ReadonlyArray<number>): boolean =>
-  b.every((loss, o) => loss <= (a[o] ?? 0)) && b.some((loss, o) => loss < (a[o] ?? 0))
-
-/** Drops dominated plans and all but one of equal losses; orders by `aggregate`, then by losses. */
-const sift = (instance: Instance, found: ReadonlyArray<Found>): ReadonlyArray<Found> => {
-  const key = (one: Found) => [
-    aggregate(instance, one.losses),
-    ...one.losses,
-    total(instance, instance.beyond, one.choice),
-    ...one.choice
-  ]
-  const ordered = found
-    .map((one) => ({ one, key: key(one) }))
-    .sort((a, b) => compareNumbers(a.key, b.key))
-    .map(({ one }) => one)
-  return ordered.filter(
-    (one, i) =>
-      !ordered.some((other) => dominatedBy(one.losses, other.losses)) &&
-      !ordered.slice(0, i).some((other) => compareNumbers(other.losses, one.losses) === 0)
-  )
+export interface Payoff {
+  /** By objective: of the plans that are best there, the one that is best at the others. */
+  readonly found: ReadonlyArray<Found>
+  /** By objective: what no plan loses less than. */
+  readonly low: ReadonlyArray<number>
 }
 
-/**
- * The plans of an instance whose budgets can each be met. With the gap at 0 and no time limit reached, no plan
- * whatsoever is better than a returned one at one length and no worse at all others.
- */
-export const search = (
-  minimise: Minimiser,
-  instance: Instance,
-  options: Search
-): Effect.Effect<ReadonlyArray<Found>, OptimizerError> =>
+/** The best plan at each length. */
+export const payoffOf = (
+  { instance, solve, weights }: Search,
+  start: Choice
+): Effect.Effect<Payoff, OptimizerError> =>
   Effect.gen(function* () {
-    const objectives = instance.lengths.length
-    const single = objectives === 1
-    const pareto = options.objectives === "pareto" && !single
-    const grid = pareto ? objectives * (options.points - 1) ** (objectives - 1) : 0
-    const problems = 1 + (pareto ? objectives * 2 : 0) + grid
-    const found: Array<Found> = []
-    let done = 0
-
-    const solve = (goal: Goal, label: string, start?: Choice) =>
-      Effect.zipRight(options.report(done++, problems, label), minimise(goal, options.limits, start))
-    const keep = (solution: Solution, objective: string): Found => {
-      const choice = polish(instance, solution.choice)
-      const one = { choice, losses: losses(instance, choice), objective, solution }
-      found.push(one)
-      return one
+    const all: Array<Found> = []
+    const low: Array<number> = []
+    for (const [o, length] of instance.lengths.entries()) {
+      const unit = 1 / (instance.range[o] ?? 1)
+      const alone = yield* solve(
+        { weights: onlyAt(instance, o, unit), caps: noCaps(instance) },
+        `length ${length}`,
+        start
+      )
+      if (alone === undefined) return yield* together(instance)
+      const rest = yield* solve(
+        { weights: weights.with(o, 0), caps: noCaps(instance).with(o, losses(instance, alone.choice)[o]) },
+        `length ${length}, ties`,
+        alone.choice
+      )
+      all.push(found(instance, { ...alone, choice: (rest ?? alone).choice }, `loss at ${length}`))
+      low.push(alone.bound / unit)
     }
-    const none: Goal["caps"] = instance.lengths.map(() => undefined)
-
-    const sum = yield* solve(
-      { weights: instance.range.map((range) => 1 / range), caps: none },
-      single ? `length ${instance.lengths[0]}` : "all lengths"
-    )
-    if (sum === undefined) return yield* together(instance)
-    keep(sum, single ? `loss at ${instance.lengths[0]}` : "sum of the losses as shares of their ranges")
-
-    if (pareto) {
-      const payoff: Array<Found> = []
-      for (const [o, length] of instance.lengths.entries()) {
-        const alone = yield* solve(
-          { weights: zeros(instance).with(o, 1 / (instance.range[o] ?? 1)), caps: none },
-          `length ${length}`,
-          sum.choice
-        )
-        if (alone === undefined) return yield* together(instance)
-        // Of the plans that are best at this length, the one that is best at the others.
-        const rest = yield* solve(
-          {
-            weights: instance.range.map((range, other) => (other === o ? 0 : 1 / range)),
-            caps: none.with(o, losses(instance, alone.choice)[o])
-          },
-          `length ${length}, ties`,
-          alone.choice
-        )
-        payoff.push(keep({ ...alone, choice: (rest ?? alone).choice }, `loss at ${length}`))
-      }
-      yield* epsilonGrid(instance, options.points, payoff, solve, keep)
-    }
-    yield* options.report(problems, problems, "done")
-    return sift(instance, found)
+    return { found: all, low }
   })
 
 interface Solved {
@@ -137,14 +60,20 @@ interface Solved {
   readonly losses: ReadonlyArray<number> | undefined
 }
 
-const epsilonGrid = (
-  instance: Instance,
-  points: number,
+/**
+ * The plans of all problems that another's answer does not settle.
+ *
+ * @param payoff by objective, the best plan there
+ * @param points of each objective, ends included
+ */
+export const epsilonGrid = (
+  { instance, solve }: Search,
   payoff: ReadonlyArray<Found>,
-  solve: (goal: Goal, label: string) => Effect.Effect<Solution | undefined, OptimizerError>,
-  keep: (solution: Solution, objective: string) => Found
-): Effect.Effect<void, OptimizerError> =>
+  points: number
+): Effect.Effect<Front, OptimizerError> =>
   Effect.gen(function* () {
+    const all: Array<Found> = []
+    let late = 0
     const low = instance.lengths.map((_, o) => Math.min(...payoff.map((one) => one.losses[o] ?? 0)))
     const high = instance.lengths.map((_, o) => Math.max(...payoff.map((one) => one.losses[o] ?? 0)))
     const width = instance.lengths.map((_, o) => (high[o] ?? 0) - (low[o] ?? 0))
@@ -173,14 +102,17 @@ const epsilonGrid = (
           return o === p ? 1 / unit : AUGMENTATION / unit
         })
         const text = others.map((o, i) => `${caps[i]} at ${instance.lengths[o]}`).join(" and ")
-        const solution = yield* solve({ weights, caps: full }, `length ${length} in the grid`)
-        solved.push({
-          caps,
-          losses:
-            solution === undefined
-              ? undefined
-              : keep(solution, `loss at ${length} with at most ${text}`).losses
-        })
+        const solution = yield* orLate(solve({ weights, caps: full }, `length ${length} in the grid`))
+        if (solution === "late") {
+          late++
+          continue
+        }
+        const one = solution && found(instance, solution, `loss at ${length} with at most ${text}`)
+        if (one !== undefined) all.push(one)
+        solved.push({ caps, losses: one?.losses })
       }
     }
+    return late === 0
+      ? { found: all }
+      : { found: all, explored: `not all of the grid: ${late} problems found no plan in time` }
   })

@@ -1,10 +1,10 @@
 /**
- * What a plan says of the budgets it was made for.
+ * What a plan says of what it was made for.
  */
 import type { Budget } from "./Budget.js"
 import type { Density, ElasticParams } from "./Params.js"
 
-const densityText = (density: Density): string =>
+const lengthsText = (density: Density): string =>
   typeof density === "number"
     ? String(density)
     : Object.entries(density)
@@ -33,13 +33,15 @@ const budgetText = (budget: Budget): string => {
   }
 }
 
-/** The budgets, as entries of a provenance. */
+/** Budgets and weights, as entries of a provenance. */
 export const asked = ({
   budgets,
   density,
-  lowerDensity
+  lowerDensity,
+  weights
 }: ElasticParams): Readonly<Record<string, string>> => ({
-  ...(density === undefined ? {} : { density: densityText(density) }),
-  ...(lowerDensity === undefined ? {} : { lowerDensity: densityText(lowerDensity) }),
-  ...(budgets.length === 0 ? {} : { budgets: budgets.map(budgetText).join("; ") })
+  ...(density === undefined ? {} : { density: lengthsText(density) }),
+  ...(lowerDensity === undefined ? {} : { lowerDensity: lengthsText(lowerDensity) }),
+  ...(budgets.length === 0 ? {} : { budgets: budgets.map(budgetText).join("; ") }),
+  ...(Object.keys(weights).length === 0 ? {} : { weights: lengthsText(weights) })
 })

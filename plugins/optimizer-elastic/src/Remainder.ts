@@ -100,8 +100,10 @@ export interface Rest {
 /**
  * The program of a remainder: a column for each menu of a layer that has several, and one for each option of a head on it
  * but the best.
+ *
+ * @param slack sums of losses are held below their caps by this share
  */
-export const programOf = (problem: Separable, { entries }: Remainder, scale: number): Rest => {
+export const programOf = (problem: Separable, { entries }: Remainder, scale: number, slack: number): Rest => {
   const { couplings, heads: width } = problem
   const cost: Array<number> = []
   const terms = couplings.map(() => ({ columns: [] as Array<number>, values: [] as Array<number>, fixed: 0 }))
@@ -176,7 +178,7 @@ export const programOf = (problem: Separable, { entries }: Remainder, scale: num
       columns,
       values: values.map((value) => value * by),
       lower: -Infinity,
-      upper: (most - fixed) * by
+      upper: (most - fixed - (whole ? 0 : slack * unit)) * by
     })
   })
   return {

@@ -1,8 +1,11 @@
-import { Effect } from "effect"
+import { Effect, ManagedRuntime } from "effect"
 import * as fc from "fast-check"
-import { expect, it } from "vitest"
+import { afterAll, expect, it } from "vitest"
 import { solveInCore } from "../src/Core.js"
-import { makeSolver, type Program } from "../src/Highs.js"
+import { highs, type Program, Solver } from "../src/Highs.js"
+
+const runtime = ManagedRuntime.make(highs)
+afterAll(() => runtime.dispose())
 
 const limits = { timeLimit: 60, gap: 0 }
 const heads = 10
@@ -32,7 +35,7 @@ const sum = (program: Program, x: Float64Array, values: ArrayLike<number>) =>
   program.cost.reduce((sum, _, i) => sum + Math.round(x[i] ?? 0) * (values[i] ?? 0), 0)
 
 it("finds what the whole program holds", async () => {
-  const solver = await Effect.runPromise(makeSolver)
+  const solver = await runtime.runPromise(Solver)
   await fc.assert(
     fc.asyncProperty(
       fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { minLength: 13, maxLength: 13 }),
@@ -43,6 +46,7 @@ it("finds what the whole program holds", async () => {
         const want = await Effect.runPromise(solver.solve(whole, limits, undefined))
         if (want === "late") return expect.fail("HiGHS had not time enough")
         const got = await Effect.runPromise(solveInCore(solver, whole, heads * options, limits, undefined))
+        if (got === "late") return expect.fail("HiGHS had not time enough")
         expect(got?.proven).toBe(true)
         expect(Math.abs((got?.objective ?? Number.NaN) - (want?.objective ?? Number.NaN))).toBeLessThan(1e-4)
         expect(got?.bound).toBeLessThanOrEqual((got?.objective ?? Number.NaN) + 1e-6)
@@ -57,7 +61,7 @@ it("finds what the whole program holds", async () => {
 })
 
 it("finds nothing where there is nothing", async () => {
-  const solver = await Effect.runPromise(makeSolver)
+  const solver = await runtime.runPromise(Solver)
   const none = program([0.5], [heads - 1, 1000])
   expect(
     await Effect.runPromise(solveInCore(solver, none, heads * options, limits, undefined))

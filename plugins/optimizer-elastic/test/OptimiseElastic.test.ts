@@ -1,8 +1,8 @@
 import { density, elastic, headDensity, Plan } from "@tessera/attention"
-import { Effect, Schema } from "effect"
+import { Effect, ManagedRuntime, Schema } from "effect"
 import * as fc from "fast-check"
-import { describe, expect, it } from "vitest"
-import { optimise } from "../src/index.js"
+import { afterAll, describe, expect, it } from "vitest"
+import { highs, optimiseWith } from "../src/index.js"
 import {
   decode,
   distinctPerLayer,
@@ -15,8 +15,11 @@ import {
   shapeOf
 } from "./brute.js"
 
-const solve = (p: Problem) => Effect.runPromise(optimise(p.rows, p.shape, p.params))
-const fails = (p: Problem) => Effect.runPromise(Effect.flip(optimise(p.rows, p.shape, p.params)))
+const runtime = ManagedRuntime.make(highs)
+afterAll(() => runtime.dispose())
+
+const solve = (p: Problem) => runtime.runPromise(optimiseWith(p.rows, p.shape, p.params))
+const fails = (p: Problem) => runtime.runPromise(Effect.flip(optimiseWith(p.rows, p.shape, p.params)))
 
 const withinBudget = (p: Problem, plan: Plan) => {
   for (const length of lengthsOf(p))

@@ -1,4 +1,4 @@
-import type { AttentionShape, Candidates } from "@tessera/attention"
+import { type AttentionShape, type Candidates, density } from "@tessera/attention"
 import type { Progress, Value } from "@tessera/core"
 import { Effect, Exit, Fiber, Schema, Stream } from "effect"
 import { expect, it } from "vitest"
@@ -32,9 +32,12 @@ const inputs = {
   influence: { digest: "", rows: Stream.fromIterable(rows), table: Effect.dieMessage("not read") },
   shape: { digest: "", value: Effect.succeed(shape) }
 }
-const params = Schema.decodeUnknownSync(ElasticParams)({ density: 0.25 })
-const run = (report: (progress: Progress) => Effect.Effect<void>) =>
-  optimiseElastic.spec.run(inputs, params, { scratch: "/nowhere", slots: {}, report }) as Effect.Effect<{
+const run = (report: (progress: Progress) => Effect.Effect<void>, more: object = {}) =>
+  optimiseElastic.spec.run(inputs, Schema.decodeUnknownSync(ElasticParams)({ density: 0.25, ...more }), {
+    scratch: "/nowhere",
+    slots: {},
+    report
+  }) as Effect.Effect<{
     readonly candidates: Value<typeof Candidates>
   }>
 
@@ -59,4 +62,12 @@ it("stops between two problems when interrupted", async () => {
   )
   expect(Exit.isInterrupted(exit)).toBe(true)
   expect(seen.length).toBeLessThan(10)
+})
+
+it("says in each plan what it costs at the profiled lengths and those beyond", async () => {
+  const { candidates } = await Effect.runPromise(run(() => Effect.void, { extendLengths: [2048] }))
+  for (const { expected, plan } of candidates) {
+    expect(plan.expected?.slice(0, -1)).toEqual(expected)
+    expect(plan.expected?.at(-1)).toEqual({ length: 2048, density: density(plan, 2048) })
+  }
 })

@@ -1,4 +1,6 @@
-/** Random small problems, and every plan there is of them, from the definitions of packages/attention alone. */
+/**
+ * Random small problems, and every plan there is of them, from the definitions of packages/attention alone; and larger ones.
+ */
 import {
   type AttentionShape,
   cachedTokens,
@@ -256,3 +258,45 @@ export const feasible = (problem: Problem): ReadonlyArray<Point> => {
   }
   return points
 }
+
+/** 24 layers of 16 heads at three lengths: takes minutes at a gap of 0. */
+export const large = (params: object): Problem => ({
+  shape: shapeOf(24, 16, 16),
+  params: decode({ density: 0.3, minWindow: 1, objectives: "sum", maxRulesPerLayer: 2, gap: 0, ...params }),
+  rows: [256, 512, 1024].flatMap((length) =>
+    Array.from({ length: 24 * 16 }, (_, i) => {
+      const blocks = length / 16
+      const far = ((i * 37) % 101) / 101
+      const size = 1 + ((i * 53) % 97) / 10
+      return row(
+        length,
+        Math.floor(i / 16),
+        i % 16,
+        Array.from({ length: blocks + 1 }, (_, w) =>
+          w === blocks ? 0 : size * (far * (1 - w / blocks) + (1 - far) / (1 + w / (1 + (i % 7))))
+        )
+      )
+    })
+  )
+})
+
+/** Layers of four KV heads at two lengths; no two heads alike. */
+export const middling = (layers: number, params: object): Problem => ({
+  shape: shapeOf(layers, 4, 4),
+  params: decode({ density: 0.3, minWindow: 1, objectives: "sum", families: [elastic("fine")], ...params }),
+  rows: [256, 512].flatMap((length) =>
+    Array.from({ length: layers * 4 }, (_, i) => {
+      const blocks = length / 16
+      const far = ((i * 37) % 101) / 101
+      const size = 1 + ((i * 53) % 97) / 10
+      return row(
+        length,
+        Math.floor(i / 4),
+        i % 4,
+        Array.from({ length: blocks + 1 }, (_, w) =>
+          w === blocks ? 0 : size * (far * (1 - w / blocks) + (1 - far) * Math.exp(-w / (1 + (i % 7))))
+        )
+      )
+    })
+  )
+})
