@@ -97,7 +97,7 @@ describe("whatever the gap, the decomposition", () => {
           expect(solution.value).toBeGreaterThanOrEqual(best - 1e-8)
           expect(solution.value).toBeLessThanOrEqual(best / (1 - gap) + 1e-8)
         }),
-        { numRuns: 40, seed: 41, endOnFailure: true }
+        { numRuns: 30, seed: 41, endOnFailure: true }
       )
     }
   )

@@ -61,7 +61,7 @@ describe("the optimum of one length equals brute force", () => {
         agree(expected[0]?.loss ?? Number.NaN, bestOf(p), scale)
         agree(measure(p, plan.rules).losses[0] ?? Number.NaN, bestOf(p), scale)
       }),
-      { numRuns: 40, seed: 11, endOnFailure: true }
+      { numRuns: 30, seed: 11, endOnFailure: true }
     )
   })
 })
