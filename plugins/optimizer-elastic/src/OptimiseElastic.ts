@@ -13,6 +13,7 @@ import {
 } from "@tessera/attention"
 import { stage } from "@tessera/core"
 import { Effect, Stream } from "effect"
+import { lengthsOf } from "./Bounds.js"
 import { curvesOf, type InfluenceRow } from "./Curves.js"
 import { decomposition } from "./Decomposition.js"
 import { OptimizerError } from "./Errors.js"
@@ -92,15 +93,13 @@ const planOf = (
       lossBeyond: String(total(instance, instance.beyond, found.choice))
     }
   }
-  const expected = [...new Set([...instance.lengths, ...params.extendLengths])]
-    .sort((a, b) => a - b)
-    .map((length) => ({
-      length,
-      density: density(plan, length),
-      ...(instance.lengths.includes(length)
-        ? { loss: found.losses[instance.lengths.indexOf(length)] ?? 0 }
-        : {})
-    }))
+  const expected = lengthsOf(params, instance.lengths).map((length) => ({
+    length,
+    density: density(plan, length),
+    ...(instance.lengths.includes(length)
+      ? { loss: found.losses[instance.lengths.indexOf(length)] ?? 0 }
+      : {})
+  }))
   return { ...plan, expected }
 }
 

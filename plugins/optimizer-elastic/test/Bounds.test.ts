@@ -45,19 +45,22 @@ const instanceOf = ({ limit, loss, most, tokens }: Given): Instance => ({
   layers,
   headsPerLayer,
   heads,
-  options: tokens.map((of, alpha) => ({ rule: { alpha, beta: 0 }, tokens: of })),
+  options: tokens.map((_, alpha) => ({ alpha, beta: 0 })),
   budgets: lengths.map((length, b) => ({
     length,
+    layer: undefined,
+    costs: tokens.map((of) => of[b] ?? 0),
     least: 0,
     most: most[b] ?? 0,
-    asked: { least: 0, most: 1 }
+    asked: { least: { text: "", amount: 0 }, most: { text: "", amount: 1 }, unit: 1 }
   })),
   lengths,
   loss: loss.map((of) => Float64Array.from(of)),
   range: [heads, heads],
   beyond: new Float64Array(heads * tokens.length),
   maxRulesPerLayer: limit,
-  kept: Array.from({ length: heads }, () => tokens.map((_, r) => r))
+  kept: Array.from({ length: heads }, () => tokens.map((_, r) => r)),
+  standsFor: { heads: 1, layers: 1 }
 })
 
 /** The least sum of both losses with the second under a cap, of every plan there is. */

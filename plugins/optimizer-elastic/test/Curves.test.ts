@@ -1,10 +1,13 @@
 /** The loss that a plan is expected to have is the influence of exactly what its masks drop. */
 import { type Grouping, keeps, planWindows, windowCurve } from "@tessera/attention"
-import { Effect } from "effect"
+import { ManagedRuntime } from "effect"
 import * as fc from "fast-check"
-import { expect, it } from "vitest"
-import { optimise } from "../src/index.js"
+import { afterAll, expect, it } from "vitest"
+import { highs, optimiseWith } from "../src/index.js"
 import { block, decode, row, shapeOf, sink } from "./brute.js"
+
+const runtime = ManagedRuntime.make(highs)
+afterAll(() => runtime.dispose())
 
 const blocks = 8
 const length = blocks * block
@@ -29,7 +32,7 @@ it.each(
           row(length, Math.floor(i / 4), i % 4, [...windowCurve(own, blocks, sink / block)])
         )
         const params = decode({ density, grouping, groupLoss, minWindow: 1, gap: 0 })
-        const [{ expected, plan }] = await Effect.runPromise(optimise(rows, shape, params))
+        const [{ expected, plan }] = await runtime.runPromise(optimiseWith(rows, shape, params))
         // What the masks drop, one block pair at a time.
         const dropped = planWindows(plan, length).flatMap((heads, layer) =>
           heads.map((window, head) => {

@@ -10,10 +10,10 @@ import {
   rules,
   sqrt
 } from "@tessera/attention"
-import { Effect } from "effect"
+import { Effect, ManagedRuntime } from "effect"
 import * as fc from "fast-check"
-import { describe, expect, it } from "vitest"
-import { optimise } from "../src/index.js"
+import { afterAll, describe, expect, it } from "vitest"
+import { highs, optimiseWith } from "../src/index.js"
 import {
   decode,
   feasible,
@@ -26,12 +26,16 @@ import {
   tokensOf
 } from "./brute.js"
 
-const solve = (p: Problem) => Effect.runPromise(optimise(p.rows, p.shape, p.params))
+const runtime = ManagedRuntime.make(highs)
+afterAll(() => runtime.dispose())
+
+const optimise = (p: Problem) => optimiseWith(p.rows, p.shape, p.params)
+const solve = (p: Problem) => runtime.runPromise(optimise(p))
 
 /** The plan is as good as the best there is, and within the budget. */
 const isBest = async (p: Problem): Promise<boolean> => {
   const best = Math.min(...feasible(p).map(({ losses }) => losses[0] ?? 0))
-  const result = await Effect.runPromise(Effect.either(optimise(p.rows, p.shape, p.params)))
+  const result = await runtime.runPromise(Effect.either(optimise(p)))
   if (result._tag === "Left") {
     expect([result.left.reason, best]).toEqual(["Infeasible", Infinity])
     return true
@@ -84,7 +88,7 @@ describe("the optimum equals brute force", () => {
     await fc.assert(
       fc.asyncProperty(problem({ lengths: [128], objectives: "sum", asks }), async (p) => {
         expect(await isBest(p)).toBe(true)
-        const found = await Effect.runPromise(Effect.option(optimise(p.rows, p.shape, p.params)))
+        const found = await runtime.runPromise(Effect.option(optimise(p)))
         if (found._tag === "None") return
         const layers = found.value[0].plan.rules.map(
           (layer) => new Set(layer.map((rule) => JSON.stringify(rule)))

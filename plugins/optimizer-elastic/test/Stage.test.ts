@@ -66,7 +66,7 @@ it("stops between two problems when interrupted", async () => {
 
 it("says in each plan what it costs at the profiled lengths and those beyond", async () => {
   const { candidates } = await Effect.runPromise(run(() => Effect.void, { extendLengths: [2048] }))
-  for (const { expected, plan } of candidates) {
+  for (const { expected, plan } of candidates.candidates) {
     expect(plan.expected?.slice(0, -1)).toEqual(expected)
     expect(plan.expected?.at(-1)).toEqual({ length: 2048, density: density(plan, 2048) })
   }

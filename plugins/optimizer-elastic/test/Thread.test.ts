@@ -10,13 +10,18 @@ const threads = (): number =>
   (process.report.getReport() as unknown as { workers: Array<unknown> }).workers.length
 
 const columns = 50
-/** Market split (Cornuéjols and Dawande): rows that are hardly ever met exactly, which takes branch and bound hours. */
+/** Coefficients as in Cornuéjols and Dawande: whole, evenly from 0 to 99, without a pattern. */
+const coefficients = ((seed: number) => () => {
+  seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0
+  return Math.floor((seed / 2 ** 32) * 100)
+})(7)
+/** A market split: which columns make half of each row's sum exactly. Branch and bound takes hours. */
 const hard: Program = {
   cost: Float64Array.from({ length: columns }, (_, i) => 1 + ((i * 37) % 11)),
-  rows: Array.from({ length: 6 }, (_, r) => {
-    const values = Array.from({ length: columns }, (_, i) => ((i + 3) * (r + 7) * 7919 + i * i * 31) % 100)
+  rows: Array.from({ length: 6 }, () => {
+    const values = Array.from({ length: columns }, coefficients)
     const half = Math.floor(values.reduce((sum, value) => sum + value, 0) / 2)
-    return { columns: values.map((_, i) => i), values, lower: half - 1, upper: half + 1 }
+    return { columns: values.map((_, i) => i), values, lower: half, upper: half }
   })
 }
 const easy: Program = {
@@ -50,7 +55,10 @@ describe("a run of HiGHS", () => {
       model: {
         numCols: columns,
         numRows: hard.rows.length,
-        colCost: hard.cost.map((cost) => -cost * 1009 - 1),
+        // Worth as much as they weigh, all rows together, and a little: the hardest knapsacks.
+        colCost: hard.cost.map(
+          (cost, i) => -cost - hard.rows.reduce((sum, { values }) => sum + (values[i] ?? 0), 0)
+        ),
         colLower: new Float64Array(columns),
         colUpper: new Float64Array(columns).fill(1),
         rowLower: new Float64Array(hard.rows.length),
