@@ -181,3 +181,11 @@ def test_a_sliding_window_shorter_than_the_item_is_refused() -> None:
     with pytest.raises(WorkerError) as error:
         profiled(model)
     assert error.value.reason == "Unsupported"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_float32_stays_close_to_float64() -> None:
+    on_gpu = profiled(tiny(torch.float32).to("cuda"), block=16)
+    for got, want in zip(on_gpu, profiled(tiny(), block=16), strict=True):
+        for layer, exact in zip(got.layers, want.layers, strict=True):
+            assert float((layer.cpu() - exact).norm() / exact.norm()) < 1e-3
