@@ -3,11 +3,15 @@
 import torch
 
 from . import constants
-from .decode import windowed_decode
+from .cache import KVCache, LayerCache
+from .decode import cached_decode, windowed_decode
 from .prefill import windowed_prefill
 from .spans import density, layer_windows
 
 __all__ = [
+    "KVCache",
+    "LayerCache",
+    "cached_decode",
     "constants",
     "decode",
     "density",
@@ -60,4 +64,4 @@ def decode(
     the new one included. ``length`` is N in the plan's spans: the same value as for the prompt.
     """
     _check_shape(q, k)
-    return windowed_decode(q, k, v, lengths, layer_windows(layer, length), None, scale, out)
+    return windowed_decode(q, k, v, lengths, layer_windows(layer, length), length, scale, out)

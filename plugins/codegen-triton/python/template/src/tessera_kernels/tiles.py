@@ -35,11 +35,6 @@ def prefill_tiles(dim: int, dtype: torch.dtype, device: torch.device) -> Tiles:
     return Tiles(rows, keys, 4, _stages(dim, dtype, rows, keys, device))
 
 
-def decode_tiles(dim: int, dtype: torch.dtype, device: torch.device) -> Tiles:
-    keys = 32 if dim > 128 or dtype == torch.float32 else 64
-    return Tiles(16, keys, 4, _stages(dim, dtype, 16, keys, device))
-
-
 def needs_upcast(q: torch.Tensor) -> bool:
     """Whether dot products need float32 operands: Triton's interpreter multiplies the bit patterns of bfloat16."""
     return q.device.type == "cpu" and q.dtype == torch.bfloat16

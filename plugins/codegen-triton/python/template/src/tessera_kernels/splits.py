@@ -1,0 +1,85 @@
+"""How a decode step is divided among programs: tile shapes by GPU and head dimension, shares by batch and spans."""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+
+from .spans import decode_ranges, decode_work
+from .tables import int_table
+
+UNIT = 16
+"""Shares of kept keys are multiples of it."""
+
+
+class Division(NamedTuple):
+    keys: int
+    """Keys of a tile, a power of two ≥ 16."""
+    warps: int
+    stages: int
+    """Tiles in flight."""
+    programs: int
+    """Programs per multiprocessor that a step is divided into, where it has fewer rows and KV heads."""
+    dependent: bool = False
+    """Whether the merge is launched before the splits are done (programmatic dependent launch, sm_90 and later)."""
+
+
+class Work(NamedTuple):
+    """Device tables of a step."""
+
+    items: torch.Tensor
+    """int32 [items, 4]: KV head, split, splits, and the longest window of its query heads in blocks."""
+    merged: torch.Tensor | None
+    """int32 [split KV heads, 3]: KV head, its first item, its items. None where nothing is split."""
+    most: int
+    """Most splits of a KV head."""
+
+
+# By compute capability, then by most head dimension, for types of 2 bytes.
+DIVISIONS: dict[tuple[int, int] | None, tuple[tuple[int, Division], ...]] = {
+    (8, 0): ((64, Division(64, 4, 3, 3)), (128, Division(64, 4, 3, 2)), (256, Division(32, 4, 3, 2))),
+    (9, 0): ((64, Division(128, 4, 3, 2)), (128, Division(64, 4, 3, 2)), (256, Division(32, 4, 3, 2))),
+    None: ((64, Division(64, 4, 2, 2)), (128, Division(32, 4, 2, 2)), (256, Division(16, 4, 2, 2))),
+}
+
+
+@lru_cache(maxsize=64)
+def division(dim: int, dtype: torch.dtype, device: torch.device) -> Division:
+    """The tile shape for a head dimension and type on a device."""
+    capability = torch.cuda.get_device_capability(device) if device.type == "cuda" else None
+    found = next(d for most, d in DIVISIONS.get(capability, DIVISIONS[None]) if dim <= most)
+    return found._replace(keys=max(16, found.keys * 2 // dtype.itemsize))
+
+
+def chunk_size(kept: tuple[int, ...], batch: int, programs: int) -> int:
+    """Most kept keys per item: the least that makes no more than ``programs`` items, where a row's share has one per KV
+    head; never so much that one item outlasts the rest.
+
+    ``kept``: keys of each KV head of a row.
+    """
+    fair = -(-sum(kept) * batch // programs)
+    longest = max(2 * fair, 4 * UNIT)
+    chunk = max(fair, 4 * UNIT)
+    while chunk < longest and batch * sum(-(-keys // chunk) for keys in kept) > programs:
+        chunk += max(UNIT, fair // 64)
+    return min(-(-chunk // UNIT) * UNIT, -(-max(kept) // UNIT) * UNIT)
+
+
+@lru_cache(maxsize=4096)
+def work_tables(
+    windows: tuple[int, ...], group: int, length: int, batch: int, division: Division, chunk: int | None, device: torch.device
+) -> Work:
+    """The items of a step over rows of up to ``length`` tokens."""
+    heads = range(0, len(windows), group)
+    ranges = [decode_ranges(windows[at : at + group], length) for at in heads]
+    kept = tuple(sum(end - start for start, end in spans) for spans in ranges)
+    cores = torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 2
+    size = chunk_size(kept, batch, division.programs * cores) if chunk is None else chunk
+    work = decode_work(windows, group, length, size)
+    items = tuple((head, *split, max(windows[head * group : (head + 1) * group])) for head, *split in work)
+    merged = tuple((head, at, splits) for at, (head, split, splits) in enumerate(work) if split == 0 and splits > 1)
+    return Work(
+        int_table(items, device),
+        int_table(merged, device) if merged else None,
+        max(splits for _, _, splits in work),
+    )
