@@ -62,7 +62,10 @@ class LayerCache:
         self.keys, self.values, self.held = (t.index_select(0, rows) for t in (self.keys, self.values, self.held))
 
     def dense(self, length: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Keys and values by position, [batch, KV heads, length, dim], of rows with ``length`` tokens; 0 where not kept."""
+        """Keys and values by position, [batch, KV heads, length, dim] each, if all rows have ``length`` tokens.
+
+        Zeros where nothing is kept.
+        """
         batch, _, dim = self.keys.shape
         kv_heads = len(self.layout.starts)
         lengths = torch.full((1,), length, dtype=torch.int32, device=self.keys.device)
@@ -78,8 +81,7 @@ class LayerCache:
 class KVCache:
     """All layers' caches and how many tokens each row has seen.
 
-    A step is `advance`, then for each layer either `append` and `cached_decode` (one token a row), or prefill on top
-    of what is cached and `append` (many: what they evict is still read by the first of them).
+    A step is `advance`, then `attend.attend` for each layer.
     """
 
     def __init__(
@@ -109,26 +111,28 @@ class KVCache:
         """Tokens of each row, those of the current step included."""
         self.past = torch.zeros_like(self.lengths)
         """Tokens of each row before the current step."""
+        self.real: tuple[torch.Tensor, torch.Tensor] | None = None
+        """First real token and number of real tokens of each row in the current step; None where nothing is padded."""
         self._highest = torch.zeros_like(self.lengths)
 
     def _rounded(self, length: int) -> int:
         return length if self.step is None else -(-length // self.step) * self.step
 
-    def advance(self, counts: torch.Tensor | int) -> None:
-        """Begins a step of ``counts`` new tokens, for all rows or int [batch]. Safe in a CUDA graph."""
+    def advance(self, counts: torch.Tensor | int, starts: torch.Tensor | None = None) -> None:
+        """Begins a step of ``counts`` new tokens: of all rows, or int32 [batch] where rows are padded.
+
+        Of padded rows the tokens from ``starts[row]`` on (default: 0) are real. Safe in a CUDA graph.
+        """
         self.past.copy_(self.lengths)
         self.lengths.add_(counts)
+        if isinstance(counts, int):
+            self.real = None
+        else:
+            self.real = (torch.zeros_like(counts) if starts is None else starts, counts)
 
-    def append(
-        self,
-        layer: int,
-        k: torch.Tensor,
-        v: torch.Tensor,
-        starts: torch.Tensor | None = None,
-        counts: torch.Tensor | None = None,
-    ) -> None:
-        """Stores the new tokens of the current step; see `append.append`."""
-        self.layers[layer].append(k, v, self.past, starts, counts)
+    def append(self, layer: int, k: torch.Tensor, v: torch.Tensor) -> None:
+        """Stores the new tokens of the current step, [batch, KV heads, tokens, dim]; see `append.append`."""
+        self.layers[layer].append(k, v, self.past, *(self.real or (None, None)))
 
     def bytes(self) -> int:
         """Bytes of keys and values."""

@@ -24,7 +24,6 @@ def _split(
     LENGTHS,
     HELD,
     WINDOWS,
-    PLACES,
     WORK,
     PARTIAL,
     STATS,
@@ -38,6 +37,7 @@ def _split(
     v_token,
     o_batch,
     o_head,
+    rows,
     items,
     scale,
     GROUP: tl.constexpr,
@@ -59,12 +59,12 @@ def _split(
     """One work item of one row: its share of the KV head's kept keys, for all query heads of the group."""
     if DEPENDENT:
         tl.extra.cuda.gdc_launch_dependents()
-    item = tl.program_id(0) % items
-    batch = (tl.program_id(0) // items).to(tl.int64)
-    head = tl.load(WORK + item * 4)
-    split = tl.load(WORK + item * 4 + 1)
-    splits = tl.load(WORK + item * 4 + 2)
-    reach = tl.load(WORK + item * 4 + 3)
+    item = tl.program_id(0) // rows
+    batch = (tl.program_id(0) % rows).to(tl.int64)
+    head = tl.load(WORK + item * 8)
+    split = tl.load(WORK + item * 8 + 1)
+    splits = tl.load(WORK + item * 8 + 2)
+    reach = tl.load(WORK + item * 8 + 3)
     length = tl.load(LENGTHS + batch).to(tl.int32)
 
     # Kept keys count from 0: the sink, then the window from position start on.
@@ -83,8 +83,8 @@ def _split(
     shift = start - SINK
     wrap = shift
     if CACHED:
-        place = tl.load(PLACES + head).to(tl.int64)
-        ring = tl.load(PLACES + KV_HEADS + head)
+        place = tl.load(WORK + item * 8 + 4).to(tl.int64)
+        ring = tl.load(WORK + item * 8 + 5)
         k_base += place * k_token
         v_base += place * v_token
         wrap = shift % ring
@@ -225,7 +225,8 @@ def _decode(
     if len(windows) != heads or min(windows) < 1:
         raise ValueError(f"windows must be {heads} integers ≥ 1, one per query head: every query keeps its own key")
     config = division(dim, q.dtype, q.device) if divided is None else divided
-    work = work_tables(windows, group, longest, batch, config, chunk, q.device)
+    layout = None if cache is None else cache.layout
+    work = work_tables(windows, group, layout, longest, batch, config, chunk, q.device)
     items = work.items.shape[0]
     merged = work.merged
     # Float32 results of the splits; their softmax maxima and sums.
@@ -243,7 +244,6 @@ def _decode(
         lengths,
         cache.held if cache is not None and cache.resized else None,
         None if uniform else int_table((windows,), q.device),
-        None if cache is None else int_table((cache.layout.starts, cache.layout.rings), q.device),
         work.items,
         partial,
         stats,
@@ -251,6 +251,7 @@ def _decode(
         *(k.stride()[:3] if cache is None else (k.stride(0), 0, k.stride(2))),
         *(v.stride()[:3] if cache is None else (v.stride(0), 0, v.stride(2))),
         *out.stride()[:2],
+        batch,
         items,
         (dim**-0.5 if scale is None else scale) * LOG2_E,
         GROUP=group,

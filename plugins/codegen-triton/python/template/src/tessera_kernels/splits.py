@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 
+from .layout import Layout
 from .spans import decode_ranges, decode_work
 from .tables import int_table
 
@@ -28,7 +29,8 @@ class Work(NamedTuple):
     """Device tables of a step."""
 
     items: torch.Tensor
-    """int32 [items, 4]: KV head, split, splits, and the longest window of its query heads in blocks."""
+    """int32 [items, 8], so that one load from memory serves all of an item: KV head, split, splits, the longest window
+    of its query heads in blocks, its first slot and ring in the cache, nothing."""
     merged: torch.Tensor | None
     """int32 [split KV heads, 3]: KV head, its first item, its items. None where nothing is split."""
     most: int
@@ -67,19 +69,24 @@ def chunk_size(kept: tuple[int, ...], batch: int, programs: int) -> int:
 
 @lru_cache(maxsize=4096)
 def work_tables(
-    windows: tuple[int, ...], group: int, length: int, batch: int, division: Division, chunk: int | None, device: torch.device
+    windows: tuple[int, ...],
+    group: int,
+    layout: Layout | None,
+    length: int,
+    batch: int,
+    division: Division,
+    chunk: int | None,
+    device: torch.device,
 ) -> Work:
-    """The items of a step over rows of up to ``length`` tokens."""
-    heads = range(0, len(windows), group)
-    ranges = [decode_ranges(windows[at : at + group], length) for at in heads]
-    kept = tuple(sum(end - start for start, end in spans) for spans in ranges)
+    """The items of a step over rows of up to ``length`` tokens, the largest first; without a layout K is dense."""
+    reach = [max(windows[at : at + group]) for at in range(0, len(windows), group)]
+    kept = tuple(sum(end - start for start, end in decode_ranges((window,), length)) for window in reach)
     cores = torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 2
     size = chunk_size(kept, batch, division.programs * cores) if chunk is None else chunk
-    work = decode_work(windows, group, length, size)
-    items = tuple((head, *split, max(windows[head * group : (head + 1) * group])) for head, *split in work)
-    merged = tuple((head, at, splits) for at, (head, split, splits) in enumerate(work) if split == 0 and splits > 1)
-    return Work(
-        int_table(items, device),
-        int_table(merged, device) if merged else None,
-        max(splits for _, _, splits in work),
-    )
+    shares = decode_work(windows, group, length, size)
+    splits = {head: count for head, _, count in shares}
+    shares.sort(key=lambda share: (-kept[share[0]] / share[2], share))
+    place = [(0, 0)] * len(reach) if layout is None else list(zip(layout.starts, layout.rings, strict=True))
+    items = tuple((head, split, of, reach[head], *place[head], 0, 0) for head, split, of in shares)
+    merged = tuple((head, at, of) for at, (head, split, of) in enumerate(shares) if split == 0 and of > 1)
+    return Work(int_table(items, device), int_table(merged, device) if merged else None, max(splits.values()))
