@@ -1,7 +1,8 @@
 /**
  * Values of the span arithmetic computed here, which the emitted package's tests compare with their own.
  */
-import { blocks, density, type Plan } from "@tessera/attention"
+import { blocks, density, kvBytes, type Plan } from "@tessera/attention"
+import { cacheSlots } from "./CacheSlots.js"
 import { decodeWork, layerWindows, prefillSegments } from "./Lowering.js"
 
 const product = <A, B>(as: ReadonlyArray<A>, bs: ReadonlyArray<B>): ReadonlyArray<readonly [A, B]> =>
@@ -72,6 +73,9 @@ export const golden = (plan: Plan, asked: ReadonlyArray<number>) => {
       length,
       blocks: blocks(plan.geometry, length),
       density: density(plan, length),
+      slots: plan.rules.map((_, layer) => cacheSlots(plan, layer, length)),
+      // Of keys and values in a type of two bytes.
+      kvBytes: kvBytes(plan, length, 2),
       windows: plan.rules.map((_, layer) => layerWindows(plan, layer, length))
     })),
     segments: segments(plan),

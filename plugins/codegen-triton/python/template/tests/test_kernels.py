@@ -4,42 +4,10 @@ import random
 
 import pytest
 import torch
-from tessera_kernels import (
-    constants,
-    decode,
-    layer_windows,
-    prefill,
-    reference,
-    spans,
-    windowed_decode,
-    windowed_prefill,
-)
+from helpers import BOUNDS, CUDA, DEVICE, DTYPES, error, normal, poisoned, random_windows
+from tessera_kernels import constants, decode, layer_windows, prefill, reference, spans, windowed_prefill
 
-CUDA = torch.cuda.is_available()
-DEVICE = torch.device("cuda" if CUDA else "cpu")
-# Triton's interpreter truncates to bfloat16 instead of rounding to nearest.
-BOUNDS = {torch.float32: 2e-6, torch.float16: 8e-4, torch.bfloat16: 3e-3 if CUDA else 6e-3}
-DTYPES = list(BOUNDS)
 B = constants.BLOCK
-
-
-def normal(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator).to(dtype).to(DEVICE)
-
-
-def error(ours: torch.Tensor, exact: torch.Tensor) -> float:
-    return float((ours.double() - exact).norm() / exact.norm())
-
-
-def poisoned(q: torch.Tensor) -> torch.Tensor:
-    return torch.full_like(q, float("nan"))
-
-
-def random_windows(rng: random.Random, heads: int, length: int) -> list[int]:
-    most = -(-length // B)
-    return [rng.randint(1, most + 1) for _ in range(heads)]
-
 
 PREFILL = [
     # group, KV heads, dim, q_len, kv_len, tiles
@@ -91,49 +59,6 @@ def test_prefill_does_not_read_keys_outside_its_segments():
     assert error(windowed_prefill(q, k, v, [2], tiles=(q_len, tile)), exact) < BOUNDS[torch.float32]
 
 
-DECODE = [
-    # group, KV heads, dim, lengths, capacity, chunk
-    (1, 2, 16, [1], 1, None),
-    (2, 2, 64, [100, 37], 128, 64),
-    (4, 1, 32, [6 * B + 5], 7 * B, 64),
-    (8, 1, 64, [150, 0, 1], 160, None),
-    (4, 2, 80, [70, 130], 130, 32),
-    (1, 1, 256, [45], 64, 16),
-    (3, 1, 128, [2 * B], 3 * B, None),
-]
-
-
-@pytest.mark.parametrize("case", range(len(DECODE)))
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_decode_equals_masked_attention(case, dtype):
-    group, kv_heads, dim, lengths, capacity, chunk = DECODE[case]
-    heads, batch = group * kv_heads, len(lengths)
-    q = normal(case, batch, heads, dim, dtype=dtype)
-    k = normal(case + 100, batch, kv_heads, capacity, dim, dtype=dtype)
-    v = normal(case + 200, batch, kv_heads, capacity, dim, dtype=dtype)
-    rng = random.Random(case)
-    windows = [random_windows(rng, heads, max(length, 1)) for length in lengths]
-    given = torch.tensor(lengths, dtype=torch.int32, device=DEVICE)
-    out = windowed_decode(q, k, v, given, windows, out=poisoned(q), chunk=chunk)
-    assert error(out, reference.decode(q, k, v, lengths, windows)) < BOUNDS[dtype]
-    assert out.isfinite().all()
-
-
-def test_decode_does_not_read_keys_outside_its_ranges():
-    length, capacity = constants.SINK + 5 * B + 3, constants.SINK + 7 * B
-    windows = (2, 3)
-    q, k, v = normal(7, 1, 2, 16), normal(8, 1, 1, capacity, 16), normal(9, 1, 1, capacity, 16)
-    exact = reference.decode(q, k, v, [length], [windows])
-    unread = torch.ones(capacity, dtype=torch.bool)
-    for start, end in spans.decode_ranges(windows, length):
-        unread[start:end] = False
-    assert unread.sum() > B
-    k[:, :, unread] = float("nan")
-    v[:, :, unread] = float("nan")
-    lengths = torch.tensor([length], device=DEVICE)
-    assert error(windowed_decode(q, k, v, lengths, windows), exact) < BOUNDS[torch.float32]
-
-
 def test_the_plan_end_to_end_prefill_then_decode():
     """The token that decode computes equals the last row that prefill computes."""
     heads, kv_heads, dim = constants.QUERY_HEADS, constants.KV_HEADS, constants.HEAD_DIM
@@ -180,23 +105,3 @@ def test_random_cases_on_the_gpu(seed):
     windows = random_windows(rng, heads, kv_len)
     out = windowed_prefill(q, k, v, windows, out=poisoned(q))
     assert error(out, reference.attention(q, k, v, windows)) < BOUNDS[dtype]
-    lengths = [rng.randint(1, kv_len) for _ in range(batch)]
-    given = torch.tensor(lengths, device=DEVICE)
-    last = q[:, :, -1]
-    out = windowed_decode(last, k, v, given, windows, out=poisoned(last))
-    assert error(out, reference.decode(last, k, v, lengths, [windows] * batch)) < BOUNDS[dtype]
-
-
-@pytest.mark.skipif(not CUDA, reason="needs a GPU")
-def test_decode_in_a_cuda_graph_follows_lengths_on_the_device():
-    q, k, v = normal(1, 2, 4, 64), normal(2, 2, 2, 512, 64), normal(3, 2, 2, 512, 64)
-    lengths, windows = torch.tensor([100, 300], device=DEVICE), [1, 2, 3, 4]
-    out = torch.empty_like(q)
-    windowed_decode(q, k, v, lengths, windows, out=out)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        windowed_decode(q, k, v, lengths, windows, out=out)
-    lengths.copy_(torch.tensor([512, 17]))
-    graph.replay()
-    exact = reference.decode(q, k, v, [512, 17], [windows] * 2)
-    assert error(out, exact) < BOUNDS[torch.float32]

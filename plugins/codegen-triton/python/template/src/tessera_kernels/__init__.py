@@ -3,6 +3,7 @@
 import torch
 
 from . import constants
+from .attend import attend
 from .cache import KVCache, LayerCache
 from .decode import cached_decode, windowed_decode
 from .prefill import windowed_prefill
@@ -11,6 +12,7 @@ from .spans import density, layer_windows
 __all__ = [
     "KVCache",
     "LayerCache",
+    "attend",
     "cached_decode",
     "constants",
     "decode",

@@ -94,16 +94,16 @@ def append(
         if given is not None and (given.shape != (batch,) or given.device != k.device):
             raise ValueError(f"past, starts and counts must be {batch} integers on {k.device}")
     k, v = (t if t.stride(-1) == 1 else t.contiguous() for t in (k, v))
-    rows = min(16, triton.next_power_of_2(tokens))
+    rows = min(32, triton.next_power_of_2(tokens))
     tiles = triton.cdiv(tokens, rows)
     _append[(batch * kv_heads * tiles,)](
         k,
         v,
         keys,
         values,
-        past,
-        starts,
-        counts,
+        past.contiguous(),
+        None if starts is None else starts.contiguous(),
+        None if counts is None else counts.contiguous(),
         int_table((layout.starts, layout.rings), k.device),
         *k.stride()[:3],
         *v.stride()[:3],

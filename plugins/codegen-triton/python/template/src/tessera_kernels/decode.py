@@ -241,7 +241,7 @@ def _decode(
         k,
         v,
         out,
-        lengths,
+        lengths.contiguous(),
         cache.held if cache is not None and cache.resized else None,
         None if uniform else int_table((windows,), q.device),
         work.items,

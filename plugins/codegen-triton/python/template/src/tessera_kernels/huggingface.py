@@ -1,15 +1,15 @@
 """The plan's attention and cache in a Hugging Face model, for `model.generate` and forward passes.
 
-    handle = patch(model)
-    model.generate(**inputs, max_new_tokens=100)
-    handle.unpatch()
+handle = patch(model)
+model.generate(**inputs, max_new_tokens=100)
+handle.unpatch()
 """
 
+import inspect
 from types import TracebackType
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import inspect
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.masking_utils import causal_mask_function

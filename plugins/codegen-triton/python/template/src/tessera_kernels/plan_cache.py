@@ -58,7 +58,9 @@ class PlanCache(Cache):
     positions in spans count real tokens only.
     """
 
-    def __init__(self, length: int | None = None, step: int | None = None, slack: int = 0, end: int | None = None) -> None:
+    def __init__(
+        self, length: int | None = None, step: int | None = None, slack: int = 0, end: int | None = None
+    ) -> None:
         """``length``: N of the plan's spans, by default the longest row of the first step, and for a plan whose N
         counts new tokens those up to ``end`` columns. ``step``, ``slack``: see `KVCache`.
         """
