@@ -1,8 +1,7 @@
 /**
  * The README of an emitted package, with the plan's own figures.
  */
-import { density, type Plan } from "@tessera/attention"
-import { prefillShare } from "./Lowering.js"
+import { density, type Plan, prefillShare } from "@tessera/attention"
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)}%`
 

@@ -17,6 +17,7 @@ export const templateFiles: ReadonlyArray<string> = [
   `src/${templateName}/__init__.py`,
   `src/${templateName}/checks.py`,
   `src/${templateName}/decode.py`,
+  `src/${templateName}/past.py`,
   `src/${templateName}/prefill.py`,
   `src/${templateName}/py.typed`,
   `src/${templateName}/reference.py`,
@@ -25,7 +26,9 @@ export const templateFiles: ReadonlyArray<string> = [
   `src/${templateName}/tables.py`,
   `src/${templateName}/tiles.py`,
   "tests/conftest.py",
+  "tests/helpers.py",
   "tests/test_kernels.py",
+  "tests/test_prefill.py",
   "tests/test_spans.py"
 ]
 

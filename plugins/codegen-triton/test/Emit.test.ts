@@ -33,6 +33,7 @@ describe("emitFiles", () => {
       "src/tessera_moa_25/checks.py",
       "src/tessera_moa_25/constants.py",
       "src/tessera_moa_25/decode.py",
+      "src/tessera_moa_25/past.py",
       "src/tessera_moa_25/plan.json",
       "src/tessera_moa_25/prefill.py",
       "src/tessera_moa_25/py.typed",
@@ -43,7 +44,9 @@ describe("emitFiles", () => {
       "src/tessera_moa_25/tiles.py",
       "tests/conftest.py",
       "tests/golden.json",
+      "tests/helpers.py",
       "tests/test_kernels.py",
+      "tests/test_prefill.py",
       "tests/test_spans.py"
     ])
   })
