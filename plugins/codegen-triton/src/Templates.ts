@@ -13,6 +13,9 @@ export const templateName = "tessera_kernels"
 export const templateFiles: ReadonlyArray<string> = [
   "LICENSE",
   "bench/bench.py",
+  "bench/flex_peer.py",
+  "bench/prefill.py",
+  "bench/timing.py",
   "pyproject.toml",
   `src/${templateName}/__init__.py`,
   `src/${templateName}/checks.py`,
