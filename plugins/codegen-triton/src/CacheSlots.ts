@@ -1,8 +1,7 @@
 /**
  * What the cache of an emitted package keeps: per KV head a sink and a ring of whole blocks, back to back.
  */
-import type { Plan } from "@tessera/attention"
-import { layerWindows } from "./Lowering.js"
+import { layerWindows, type Plan } from "@tessera/attention"
 
 /**
  * Slots (tokens) of each KV head of a layer planned for length N: the sink, and the longest window among its query

@@ -1,8 +1,7 @@
 /**
  * The README of an emitted package, with the plan's own figures.
  */
-import { density, type Plan } from "@tessera/attention"
-import { prefillShare } from "./Lowering.js"
+import { density, type Plan, prefillShare } from "@tessera/attention"
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)}%`
 
@@ -44,8 +43,12 @@ out = decode(q, k, v, lengths, layer=0, length=n)
       : "the length of the prompt and the tokens to be generated"
   }. Give the same \`n\` to all calls of one generation.
 
-- \`prefill\` visits only key tiles that hold a kept pair. The queries are the last positions of the keys, so a prompt can
-  come in pieces. Query heads read the K and V of their KV head; nothing is repeated.
+- \`prefill\` visits only key tiles that hold a kept pair. Query heads read the K and V of their KV head; nothing is repeated.
+  The queries are the last positions of the keys.
+- Rows of a batch may be padded left or right: \`starts\` and \`lengths\`, on the device, say which tokens are real. Padded
+  keys are not read, padded queries give zeros.
+- \`past\` (\`Past\`) are positions that are cached already, in a sink and a ring per KV head: a prompt can come in chunks,
+  a conversation in turns, and rows may have different pasts.
 - \`decode\` reads only the sink and the longest window of each KV head, once for all its query heads; long heads are split
   and merged. Rows may have different lengths. Nothing on the host depends on them: a call can be captured in a CUDA graph.
 - \`windowed_prefill\` and \`windowed_decode\` take windows as arguments, per query head or per row and query head.
@@ -60,6 +63,7 @@ pip install -e .[test] && python -m pytest
 
 runs on a GPU, or without one in Triton's interpreter (Linux). Errors are bounded as relative norms against float64: 2e-6 in
 float32, 8e-4 in float16, 3e-3 in bfloat16 (6e-3 in the interpreter, which truncates).
-\`python bench/bench.py\` prints errors and times beside torch's dense attention; it needs a GPU.
+\`python bench/prefill.py\` times prefill beside dense attention and FlexAttention (\`--sweep\`: with every tile shape),
+\`python bench/bench.py\` decode and errors. They need a GPU.
 `
 }

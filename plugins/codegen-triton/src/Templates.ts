@@ -13,6 +13,9 @@ export const templateName = "tessera_kernels"
 export const templateFiles: ReadonlyArray<string> = [
   "LICENSE",
   "bench/bench.py",
+  "bench/flex_peer.py",
+  "bench/prefill.py",
+  "bench/timing.py",
   "pyproject.toml",
   `src/${templateName}/__init__.py`,
   `src/${templateName}/append.py`,
@@ -23,6 +26,7 @@ export const templateFiles: ReadonlyArray<string> = [
   `src/${templateName}/huggingface.py`,
   `src/${templateName}/layout.py`,
   `src/${templateName}/plan_cache.py`,
+  `src/${templateName}/past.py`,
   `src/${templateName}/prefill.py`,
   `src/${templateName}/py.typed`,
   `src/${templateName}/reference.py`,
@@ -36,7 +40,7 @@ export const templateFiles: ReadonlyArray<string> = [
   "tests/test_cache.py",
   "tests/test_decode.py",
   "tests/test_huggingface.py",
-  "tests/test_kernels.py",
+  "tests/test_prefill.py",
   "tests/test_spans.py"
 ]
 

@@ -28,11 +28,15 @@ describe("emitFiles", () => {
       "LICENSE",
       "README.md",
       "bench/bench.py",
+      "bench/flex_peer.py",
+      "bench/prefill.py",
+      "bench/timing.py",
       "pyproject.toml",
       "src/tessera_moa_25/__init__.py",
       "src/tessera_moa_25/checks.py",
       "src/tessera_moa_25/constants.py",
       "src/tessera_moa_25/decode.py",
+      "src/tessera_moa_25/past.py",
       "src/tessera_moa_25/plan.json",
       "src/tessera_moa_25/prefill.py",
       "src/tessera_moa_25/py.typed",
@@ -43,7 +47,9 @@ describe("emitFiles", () => {
       "src/tessera_moa_25/tiles.py",
       "tests/conftest.py",
       "tests/golden.json",
+      "tests/helpers.py",
       "tests/test_kernels.py",
+      "tests/test_prefill.py",
       "tests/test_spans.py"
     ])
   })

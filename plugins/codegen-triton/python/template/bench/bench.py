@@ -1,71 +1,17 @@
-"""Errors against float64 and times beside torch's dense attention, for the plan's own layers. Needs a GPU.
-
-Times are medians of CUDA events with calls replayed from a CUDA graph and the L2 cache flushed before every
-repetition, averaged over layers. Dense is the faster of the backends cuDNN and flash, with the K and V of the KV heads.
-"""
+"""Errors against float64 and times of decode beside torch's dense attention, for the plan's own layers. Needs a GPU."""
 
 import argparse
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 import triton
 from tessera_kernels import constants, reference, spans, windowed_decode, windowed_prefill
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from timing import DEVICE, best_dense, mean, milliseconds, normal, relative
 from torch.nn.functional import scaled_dot_product_attention
 
 HEADS, KV_HEADS, DIM = constants.QUERY_HEADS, constants.KV_HEADS, constants.HEAD_DIM
 GROUP = HEADS // KV_HEADS
-DEVICE = torch.device("cuda")
-BACKENDS = (SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION)
-
-
-def normal(*shape: int, dtype: torch.dtype) -> torch.Tensor:
-    return torch.randn(*shape, device=DEVICE, dtype=torch.float32).to(dtype)
-
-
-def milliseconds(call: Callable[[], object], repetitions: int = 7) -> float:
-    """Median time of a call after two to warm up."""
-    for _ in range(2):
-        call()
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        call()
-    flush = torch.empty(256 << 20, dtype=torch.int8, device=DEVICE)
-    times: list[float] = []
-    for _ in range(repetitions):
-        flush.zero_()
-        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        begin.record()
-        graph.replay()
-        end.record()
-        torch.cuda.synchronize()
-        times.append(begin.elapsed_time(end))
-    return sorted(times)[repetitions // 2]
-
-
-def best_dense(calls: list[Callable[[], object]]) -> float:
-    times: list[float] = []
-    for backend in BACKENDS:
-        for call in calls:
-            try:
-                with sdpa_kernel(backend):
-                    times.append(milliseconds(call))
-            except RuntimeError:
-                # The backend does not take this shape, type or device.
-                torch.cuda.synchronize()
-    if not times:
-        raise SystemExit("torch has no fused dense attention for this shape to compare with")
-    return min(times)
-
-
-def mean(values: list[float]) -> float:
-    return sum(values) / len(values)
-
-
-def relative(ours: torch.Tensor, exact: torch.Tensor) -> float:
-    return float((ours.double() - exact).norm() / exact.norm())
 
 
 def errors(layers: list[int], length: int) -> Iterator[str]:
@@ -85,32 +31,6 @@ def errors(layers: list[int], length: int) -> Iterator[str]:
             exact = reference.attention(q, k, v, [spans.blocks(length)] * HEADS)
             worst_dense = max(worst_dense, relative(dense, exact))
         yield f"| {str(dtype)[6:]} | {worst_prefill:.1e} | {worst_decode:.1e} | {worst_dense:.1e} |"
-
-
-def visited_share(layer: int, length: int) -> float:
-    def tiles(window: int) -> int:
-        total = 0
-        for first in range(0, length, 64):
-            last = min(first + 64, length) - 1
-            total += sum(-(-(s.end - s.start) // 64) for s in spans.prefill_segments(window, first, last, 64))
-        return total
-
-    windows = spans.layer_windows(layer, length)
-    known = {window: tiles(window) for window in set(windows)}
-    return sum(known[window] for window in windows) / (HEADS * tiles(spans.blocks(length)))
-
-
-def prefill_row(layers: list[int], length: int, dtype: torch.dtype) -> str:
-    q = normal(1, HEADS, length, DIM, dtype=dtype)
-    k, v = normal(1, KV_HEADS, length, DIM, dtype=dtype), normal(1, KV_HEADS, length, DIM, dtype=dtype)
-    out = torch.empty_like(q)
-    dense = best_dense([lambda: scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)])
-    times: list[float] = []
-    for layer in layers:
-        windows = spans.layer_windows(layer, length)
-        times.append(milliseconds(lambda windows=windows: windowed_prefill(q, k, v, windows, out=out)))
-    ours, share = mean(times), mean([visited_share(layer, length) for layer in layers])
-    return f"| {length} | {dense:.3f} | {ours:.3f} | {dense / ours:.2f} | {share:.3f} | {share * dense / ours:.2f} |"
 
 
 def bandwidth() -> float:
@@ -169,10 +89,6 @@ def main() -> None:
     for length in (1000, 2048):
         for row in errors(layers, length):
             print(row, flush=True)
-    print(f"\nPrefill, batch 1, {options.dtype}, ms per layer; theory = visited 64 x 64 tiles x dense time\n")
-    print("| N | dense | ours | dense / ours | visited tiles | theory / ours |\n|---|---|---|---|---|---|")
-    for length in options.lengths:
-        print(prefill_row(layers, length, dtype), flush=True)
     rate = bandwidth()
     print(f"\nDecode, {options.dtype}, microseconds per layer; limit = kept bytes at {rate / 1e9:.2f} TB/s of a copy\n")
     print("| batch x N | dense | ours | dense / ours | limit | limit / ours |\n|---|---|---|---|---|---|")

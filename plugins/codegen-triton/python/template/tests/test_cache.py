@@ -54,7 +54,7 @@ def test_slots_and_bytes_at_a_length(case):
     if length % B == 0 and length > SINK:
         assert cache.bytes() == 3 * case["kvBytes"]
     else:
-        assert cache.bytes() > 3 * case["kvBytes"]
+        assert cache.bytes() >= 3 * case["kvBytes"]
 
 
 def test_one_allocation_per_layer_holds_keys_of_all_kv_heads_and_another_their_values():
@@ -70,7 +70,6 @@ def test_a_ring_holds_what_the_mask_keeps_and_nothing_else_is_written():
     for count in (1, SINK + 3 * B, 1, B - 2, 2 * B):
         row.append(count)
         k, v = cache.dense(row.seen)
-        last = torch.arange(row.seen - 1, row.seen)
         for head, ring in enumerate(cache.layout.rings):
             held = torch.arange(row.seen, device=DEVICE)
             held = (held < SINK) | (held >= row.seen - ring)
@@ -78,7 +77,6 @@ def test_a_ring_holds_what_the_mask_keeps_and_nothing_else_is_written():
             assert torch.equal(v[0, head, held], row.v[0, head, : row.seen][held])
             mask = reference.mask([ring // B], 1, row.seen, DEVICE)[0, 0]
             assert not (mask & ~held).any()
-        assert last.numel() == 1
     unwritten = cache.keys.isnan().all(-1)
     assert not unwritten.any()
 
@@ -161,7 +159,7 @@ def test_a_growing_cache_is_never_below_the_plan_at_its_length():
     assert cache.bytes() == KVCache(1, 2 * step, F32, DEVICE).bytes()
     cache.evict(step)
     assert cache.bytes() == planned
-    with pytest.raises(ValueError, match="planned for .* already"):
+    with pytest.raises(ValueError, match="tokens already"):
         cache.grow(step)
     with pytest.raises(ValueError, match="cannot be cut"):
         cache.evict(step)

@@ -93,6 +93,8 @@ def append(
     for given in (past, starts, counts):
         if given is not None and (given.shape != (batch,) or given.device != k.device):
             raise ValueError(f"past, starts and counts must be {batch} integers on {k.device}")
+    if tokens == 0:
+        return
     k, v = (t if t.stride(-1) == 1 else t.contiguous() for t in (k, v))
     rows = min(32, triton.next_power_of_2(tokens))
     tiles = triton.cdiv(tokens, rows)

@@ -7,6 +7,7 @@ import torch
 from .append import append
 from .constants import BLOCK, HEAD_DIM, KV_HEADS, LAYERS, SINK
 from .layout import layout, positions, slots_of
+from .past import Past
 from .spans import layer_windows
 
 
@@ -43,6 +44,12 @@ class LayerCache:
     ) -> None:
         """See `append.append`."""
         append(k, v, self.keys, self.values, self.layout, past, starts, counts)
+
+    def before(self, past: torch.Tensor) -> Past:
+        """The first ``past`` int [batch] tokens of each row, for prefill on top of them."""
+        return Past(
+            self.keys, self.values, past, self.layout.starts, self.layout.rings, self.held if self.resized else None
+        )
 
     def resize(self, windows: Sequence[int], lengths: torch.Tensor, highest: torch.Tensor, slack: int) -> None:
         """Moves what is kept to the rings of other windows, in memory taken anew."""
@@ -113,6 +120,8 @@ class KVCache:
         """Tokens of each row before the current step."""
         self.real: tuple[torch.Tensor, torch.Tensor] | None = None
         """First real token and number of real tokens of each row in the current step; None where nothing is padded."""
+        self.fresh, self._seen = True, False
+        """Whether the current step is the first."""
         self._highest = torch.zeros_like(self.lengths)
 
     def _rounded(self, length: int) -> int:
@@ -123,6 +132,8 @@ class KVCache:
 
         Of padded rows the tokens from ``starts[row]`` on (default: 0) are real. Safe in a CUDA graph.
         """
+        self.fresh = not self._seen
+        self._seen = True
         self.past.copy_(self.lengths)
         self.lengths.add_(counts)
         if isinstance(counts, int):
@@ -201,5 +212,6 @@ class KVCache:
 
     def reset(self) -> None:
         """Forgets all tokens and keeps the memory."""
+        self.fresh, self._seen = True, False
         for counter in (self.lengths, self.past, self._highest, *(layer.held for layer in self.layers)):
             counter.zero_()

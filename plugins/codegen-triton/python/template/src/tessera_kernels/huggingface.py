@@ -16,7 +16,7 @@ from transformers.masking_utils import causal_mask_function
 
 from .attend import attend
 from .constants import HEAD_DIM, KV_HEADS, LAYERS, QUERY_HEADS
-from .plan_cache import OWNER, PlanCache
+from .plan_cache import OWNER, PlanCache, real_tokens
 from .prefill import windowed_prefill
 from .spans import layer_windows
 
@@ -180,10 +180,13 @@ def _uncached(
 ) -> torch.Tensor:
     if key.shape[2] != query.shape[2]:
         raise ValueError("the cache is not the plan's: call model.generate without one, or with patch(model).cache()")
-    counts = None if mask is None else mask.sum(1, dtype=torch.int32)
-    longest = key.shape[2] if counts is None else int(counts.max())
+    starts = counts = None
+    longest = key.shape[2]
+    if mask is not None:
+        starts, counts = real_tokens(mask)
+        longest = int(counts.max())
     windows = layer_windows(layer, longest if patched.length is None else patched.length)
-    return windowed_prefill(query, key, value, windows, scale)
+    return windowed_prefill(query, key, value, windows, scale, starts=starts, lengths=counts)
 
 
 AttentionInterface.register(NAME, _attend)

@@ -14,6 +14,18 @@ OWNER = "_tessera_cache"
 """Attribute of a layer's new keys that says which cache they are for."""
 
 
+def real_tokens(mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """First real token and number of real tokens of each row, int32 [batch], of a padding mask [batch, tokens].
+
+    Waits for the device; refuses rows with padding between their tokens.
+    """
+    real = mask.int()
+    begins = real[:, 0] + (real.diff(dim=1) > 0).sum(1)
+    if bool((begins > 1).any()):
+        raise ValueError("a row has padding between its tokens; put it before or after them")
+    return real.argmax(1).int(), real.sum(1, dtype=torch.int32)
+
+
 class PlanLayer(CacheLayerMixin):
     """One layer of a `PlanCache`. It hands new keys and values on as they are: attention puts them into the cache."""
 
@@ -111,13 +123,9 @@ class PlanCache(Cache):
             raise ValueError(
                 f"the attention mask has {mask.shape[1]} columns; {self.columns} are cached and {tokens} are new"
             )
-        new = mask[:, -tokens:].int()
-        counts = new.sum(1, dtype=torch.int32)
         if tokens == 1:
+            counts = mask[:, -1].int()
             return torch.zeros_like(counts), counts
-        edges = new[:, 0] + (new.diff(dim=1) > 0).sum(1)
-        if bool((edges > 1).any()):
-            raise ValueError("a row has padding between its tokens; put it before or after them")
         if self.kv is not None:
             masked = mask[:, :-tokens].sum(1)
             if bool((masked != self.kv.lengths).any()):
@@ -125,7 +133,7 @@ class PlanCache(Cache):
                     f"the attention mask has {masked.tolist()} real tokens in the cached columns, the cache holds "
                     f"{self.kv.lengths.tolist()}; give the mask that the earlier turns had, extended by ones"
                 )
-        return new.argmax(1).int(), counts
+        return real_tokens(mask[:, -tokens:])
 
     def fork(self, rows: torch.Tensor) -> None:
         """Goes on with these rows, int [new batch], which may repeat."""

@@ -1,16 +1,27 @@
-import { blocks, cachedTokens, type Geometry, keeps, ruleOfQueryHead } from "@tessera/attention"
 import * as fc from "fast-check"
 import { describe, expect, it } from "vitest"
 import {
+  blockRow,
+  blocks,
+  cachedTokens,
   decodeRanges,
   decodeWork,
+  type Geometry,
+  headOrder,
+  keeps,
+  type KeyRange,
   layerWindows,
+  type Plan,
   prefillSegments,
   prefillShare,
   prefillWork,
-  type Range
+  ruleOfQueryHead
 } from "../src/index.js"
-import { geometry, odd, small } from "./plans.js"
+import { plan } from "./arbitrary.js"
+
+const geometry: fc.Arbitrary<Geometry> = fc
+  .tuple(fc.constantFrom(1, 7, 16, 32, 48, 64, 128), fc.nat({ max: 3 }), fc.integer({ min: 1, max: 3 }))
+  .map(([block, sinks, minWindow]) => ({ block, sink: block * sinks, minWindow }))
 
 const tile = fc.constantFrom(16, 32, 64, 128)
 
@@ -25,7 +36,7 @@ const setting = fc
   .map((s) => ({ ...s, last: s.first + s.rows - 1 }))
 
 /** How often each key is visited. */
-const visits = (ranges: ReadonlyArray<Range>, keys: number): ReadonlyArray<number> => {
+const visits = (ranges: ReadonlyArray<KeyRange>, keys: number): ReadonlyArray<number> => {
   const counts = Array.from({ length: keys }, () => 0)
   for (const { start, end } of ranges) for (let k = start; k < end; k++) counts[k] = (counts[k] ?? 0) + 1
   return counts
@@ -81,18 +92,98 @@ describe("prefillSegments", () => {
     ))
 })
 
+describe("prefillSegments beside a cache", () => {
+  const split = fc.tuple(setting, fc.nat({ max: 1000 })).map(([s, n]) => ({ ...s, past: n % (s.first + 1) }))
+
+  it("visits the cached keys and the new ones so that together each kept key is visited once", () =>
+    fc.assert(
+      fc.property(split, ({ geometry, window, first, last, tile, past }) => {
+        const cached = prefillSegments(geometry, window, first, last, tile, { start: 0, end: past })
+        const added = prefillSegments(geometry, window, first, last, tile, { start: past, end: last + 1 })
+        expect(cached.every(({ end }) => end <= past)).toBe(true)
+        expect(added.every(({ start }) => start >= past)).toBe(true)
+        expect(visits([...cached, ...added], last + 40)).toEqual(
+          kept(geometry, [window], first, last, last + 40)
+        )
+        for (const { start, end, masked } of [...cached, ...added]) {
+          if (masked) continue
+          expect((end - start) % tile).toBe(0)
+          for (let q = first; q <= last; q++)
+            for (let k = start; k < end; k++)
+              if (!keeps(geometry, window, q, k)) expect.unreachable(`query ${q} does not keep key ${k}`)
+        }
+      }),
+      { seed: 7, numRuns: 300 }
+    ))
+})
+
+describe("blockRow", () => {
+  it("has each aligned tile with a kept pair once, as full only where every pair is kept", () =>
+    fc.assert(
+      fc.property(setting, ({ geometry, window, first, last, tile }) => {
+        const { partial, full } = blockRow(geometry, window, first, last, tile)
+        const tiles = Math.ceil((last + 40) / tile)
+        const kinds = Array.from({ length: tiles }, (_, t) => {
+          let some = false
+          let all = true
+          for (let q = first; q <= last; q++)
+            for (let k = t * tile; k < (t + 1) * tile; k++) {
+              const keep = keeps(geometry, window, q, k)
+              some ||= keep
+              all &&= keep
+            }
+          return all ? "full" : some ? "partial" : "none"
+        })
+        expect(partial).toEqual([...kinds.keys()].filter((t) => kinds[t] === "partial"))
+        expect(full).toEqual([...kinds.keys()].filter((t) => kinds[t] === "full"))
+      }),
+      { seed: 8, numRuns: 300 }
+    ))
+})
+
+describe("headOrder", () => {
+  it("is a permutation that keeps KV groups together, those of long windows first", () =>
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 5 }),
+        fc.integer({ min: 1, max: 5 }),
+        fc.infiniteStream(fc.integer({ min: 1, max: 9 })),
+        (group, kvHeads, stream) => {
+          const windows = [...stream.take(group * kvHeads)]
+          const order = headOrder(windows, group)
+          expect(order.toSorted((a, b) => a - b)).toEqual([...windows.keys()])
+          const totals = Array.from({ length: kvHeads }, (_, at) => {
+            const heads = order.slice(at * group, (at + 1) * group)
+            expect(new Set(heads.map((head) => Math.floor(head / group))).size).toBe(1)
+            return heads.reduce((sum, head) => sum + (windows[head] ?? 0), 0)
+          })
+          expect(totals).toEqual(totals.toSorted((a, b) => b - a))
+        }
+      ),
+      { seed: 9 }
+    ))
+})
+
 describe("prefillWork", () => {
-  it("has every pair of query and head in one item, late rows first", () => {
-    const length = 100
-    const work = prefillWork(small, 0, length, 32, 16)
-    const seen = work.flatMap(({ head, first, last }) =>
-      Array.from({ length: last - first + 1 }, (_, i) => `${head}:${first + i}`)
-    )
-    expect(new Set(seen).size).toBe(seen.length)
-    expect(seen.length).toBe(length * small.model.queryHeads)
-    const firsts = work.map(({ first }) => first)
-    expect(firsts).toEqual([...firsts].sort((a, b) => b - a))
-  })
+  it("has every pair of query and head in one item, late rows of a KV group first", () =>
+    fc.assert(
+      fc.property(plan, fc.integer({ min: 1, max: 200 }), (plan, length) => {
+        const work = prefillWork(plan, 0, length, 32, 16)
+        const seen = work.flatMap(({ head, first, last }) =>
+          Array.from({ length: last - first + 1 }, (_, i) => `${head}:${first + i}`)
+        )
+        expect(new Set(seen).size).toBe(seen.length)
+        expect(seen.length).toBe(length * plan.model.queryHeads)
+        const group = plan.model.queryHeads / plan.model.kvHeads
+        const groups = work.map(({ head }) => Math.floor(head / group))
+        expect(groups.filter((kv, i) => kv !== groups[i - 1])).toHaveLength(plan.model.kvHeads)
+        for (const kv of new Set(groups)) {
+          const firsts = work.filter(({ head }) => Math.floor(head / group) === kv).map(({ first }) => first)
+          expect(firsts).toEqual(firsts.toSorted((a, b) => b - a))
+        }
+      }),
+      { seed: 10 }
+    ))
 })
 
 describe("decode", () => {
@@ -111,7 +202,7 @@ describe("decode", () => {
 
   it("reads no more than a KV head caches", () =>
     fc.assert(
-      fc.property(fc.integer({ min: 1, max: 20_000 }), fc.constantFrom(small, odd), (length, plan) => {
+      fc.property(fc.integer({ min: 1, max: 20_000 }), plan, (length, plan) => {
         const group = plan.model.queryHeads / plan.model.kvHeads
         const windows = layerWindows(plan, 0, length)
         for (let head = 0; head < windows.length; head += group) {
@@ -155,14 +246,21 @@ describe("decode", () => {
 
 describe("prefillShare", () => {
   it("is 1 for a dense plan and shrinks with the window", () => {
-    const uniform = (alpha: number, beta: number) => ({
-      ...odd,
+    const geometry = { block: 24, sink: 0, minWindow: 1 }
+    const uniform = (alpha: number, beta: number): Plan => ({
+      format: 1,
+      name: "uniform",
+      model: { architecture: "LlamaForCausalLM", layers: 1, queryHeads: 6, kvHeads: 2, headDim: 24 },
+      geometry,
+      grouping: "kv-head",
       rules: [
         [
           { alpha, beta },
           { alpha, beta }
         ]
-      ]
+      ],
+      length: "prompt",
+      provenance: {}
     })
     expect(prefillShare(uniform(0, 1), 1000, 64, 64)).toBe(1)
     const half = prefillShare(uniform(0, 0.5), 2400, 16, 16)
@@ -170,6 +268,6 @@ describe("prefillShare", () => {
     expect(half).toBeGreaterThan(0.74)
     expect(half).toBeLessThan(0.78)
     expect(prefillShare(uniform(0, 0.1), 2400, 16, 16)).toBeLessThan(0.22)
-    expect(layerWindows(uniform(0, 1), 0, 1000)[0]).toBe(blocks(odd.geometry, 1000))
+    expect(layerWindows(uniform(0, 1), 0, 1000)[0]).toBe(blocks(geometry, 1000))
   })
 })
