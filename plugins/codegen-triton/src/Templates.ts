@@ -12,8 +12,10 @@ export const templateName = "tessera_kernels"
 /** Every file that is emitted as it stands but for the name; what tools leave beside them is not. */
 export const templateFiles: ReadonlyArray<string> = [
   "LICENSE",
-  "bench/bench.py",
+  "bench/decode.py",
+  "bench/errors.py",
   "bench/flex_peer.py",
+  "bench/generate.py",
   "bench/prefill.py",
   "bench/timing.py",
   "pyproject.toml",
