@@ -9,7 +9,7 @@ from .layout import Layout
 from .tables import int_table
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["tokens", "tiles"])
 def _append(
     K,
     V,

@@ -15,7 +15,8 @@ from .tables import int_table
 from .tiles import needs_upcast
 
 
-@triton.jit
+# One kernel for all batch sizes.
+@triton.jit(do_not_specialize=["rows", "items"])
 def _split(
     Q,
     K,
@@ -151,7 +152,7 @@ def _split(
         tl.store(STATS + to * 2 + 1, total, mask=real)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["items", "merged"])
 def _merge(
     PARTIAL,
     STATS,
