@@ -20,8 +20,10 @@ export const templateFiles: ReadonlyArray<string> = [
   `src/${templateName}/__init__.py`,
   `src/${templateName}/checks.py`,
   `src/${templateName}/decode.py`,
+  `src/${templateName}/hopper_walk.py`,
   `src/${templateName}/past.py`,
   `src/${templateName}/prefill.py`,
+  `src/${templateName}/prefill_hopper.py`,
   `src/${templateName}/py.typed`,
   `src/${templateName}/reference.py`,
   `src/${templateName}/rule.py`,
@@ -30,6 +32,7 @@ export const templateFiles: ReadonlyArray<string> = [
   `src/${templateName}/tiles.py`,
   "tests/conftest.py",
   "tests/helpers.py",
+  "tests/test_hopper.py",
   "tests/test_kernels.py",
   "tests/test_prefill.py",
   "tests/test_spans.py"
