@@ -6,7 +6,7 @@ import { NodeFileSystem } from "@effect/platform-node"
 import { Plan } from "@tessera/attention"
 import { Effect, Layer, Schema } from "effect"
 import { describe, expect, it } from "vitest"
-import { emitFiles, emitTriton, EmitTritonParams, packageNameOf } from "../src/index.js"
+import { emitFiles, emitTriton, EmitTritonParams } from "../src/index.js"
 import { templateFiles, templateFolder } from "../src/Templates.js"
 import { odd, small } from "./plans.js"
 
@@ -36,9 +36,11 @@ describe("emitFiles", () => {
       "src/tessera_moa_25/checks.py",
       "src/tessera_moa_25/constants.py",
       "src/tessera_moa_25/decode.py",
+      "src/tessera_moa_25/hopper_walk.py",
       "src/tessera_moa_25/past.py",
       "src/tessera_moa_25/plan.json",
       "src/tessera_moa_25/prefill.py",
+      "src/tessera_moa_25/prefill_hopper.py",
       "src/tessera_moa_25/py.typed",
       "src/tessera_moa_25/reference.py",
       "src/tessera_moa_25/rule.py",
@@ -48,6 +50,7 @@ describe("emitFiles", () => {
       "tests/conftest.py",
       "tests/golden.json",
       "tests/helpers.py",
+      "tests/test_hopper.py",
       "tests/test_kernels.py",
       "tests/test_prefill.py",
       "tests/test_spans.py"
@@ -127,22 +130,5 @@ describe("the template folder", () => {
       .filter((entry) => entry.isFile() && !/__pycache__|_cache/.test(entry.parentPath))
       .map((entry) => relative(fileURLToPath(templateFolder), join(entry.parentPath, entry.name)))
     expect(files.toSorted()).toEqual([...templateFiles, "src/tessera_kernels/constants.py"].toSorted())
-  })
-})
-
-describe("the package's name", () => {
-  it.each([
-    ["moa-25", "tessera_moa_25"],
-    ["MoA 25% (log-odds)", "tessera_moa_25_log_odds"],
-    ["", "tessera_plan"],
-    ["%", "tessera_plan"],
-    ["x".repeat(80), `tessera_${"x".repeat(40)}`]
-  ])("of plan %j is %s", (plan, name) => {
-    expect(packageNameOf(plan)).toBe(name)
-    expect(Schema.decodeSync(EmitTritonParams)({ packageName: name }).packageName).toBe(name)
-  })
-
-  it("must be a Python identifier", () => {
-    expect(() => Schema.decodeSync(EmitTritonParams)({ packageName: "moa-25" })).toThrow(/lower-case letters/)
   })
 })

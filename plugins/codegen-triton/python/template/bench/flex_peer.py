@@ -8,6 +8,8 @@ from timing import DEVICE
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 TILE = 128
+# Each length, with and without bulk copies, is a compilation of its own.
+torch._dynamo.config.recompile_limit = 64
 
 
 class Flex:

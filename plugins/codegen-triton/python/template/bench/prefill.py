@@ -5,6 +5,7 @@ kept blocks / causal blocks x the best dense time of the same run.
 
     python bench/prefill.py            what the package uses on this GPU
     python bench/prefill.py --sweep    every tile shape that makes sense, to choose the constants of tiles.py
+    python bench/prefill.py --hopper   also the kernel in Hopper's own instructions, with --sweep in several shapes
 """
 
 import argparse
@@ -97,6 +98,23 @@ def ours(tiles: PrefillTiles | None = None) -> Attention:
     return lambda qkv, windows, out: windowed_prefill(*qkv, windows, out=out, tiles=tiles)
 
 
+def hoppers(sweep: bool) -> list[tuple[str, Attention]]:
+    """The kernel for Hopper, which is imported only here: it needs Triton's Gluon."""
+    from tessera_kernels.prefill_hopper import HopperTiles, hopper_prefill
+
+    def attention(tiles: HopperTiles) -> Attention:
+        def attend(qkv, windows, out):
+            out = torch.empty_like(qkv[0]) if out is None else out
+            return hopper_prefill(*qkv, (tuple(windows),), DIM**-0.5, out, tiles)
+
+        return attend
+
+    shapes = [HopperTiles()]
+    if sweep:
+        shapes += [HopperTiles(turns=False), HopperTiles(64, 4), HopperTiles(64, 4, False)]
+    return [(f"Hopper, 128 x {t.keys}, {t.stages} stages{', turns' if t.turns else ''}", attention(t)) for t in shapes]
+
+
 def error(attend: Attention, layers: Sequence[int], length: int, dtype: torch.dtype) -> float:
     """Worst relative error of the layers against float64."""
     worst = 0.0
@@ -158,6 +176,7 @@ def main() -> None:
     parser.add_argument("--dtype", default="bfloat16", choices=["float16", "bfloat16"])
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--sweep", action="store_true", help="every tile shape")
+    parser.add_argument("--hopper", action="store_true", help="the kernel in Hopper's own instructions")
     parser.add_argument("--no-flex", action="store_true", help="leave FlexAttention out")
     parser.add_argument("--seconds", type=float, default=180, help="start no further row after this many")
     options = parser.parse_args()
@@ -173,10 +192,6 @@ def main() -> None:
     )
     print(f"torch {torch.__version__}, triton {triton.__version__}, Python {platform.python_version()}\n")
 
-    methods: list[tuple[str, Attention]] = [(f"ours, {describe(prefill_tiles(DIM, dtype, DEVICE))}", ours())]
-    if options.sweep:
-        bulk = torch.cuda.get_device_capability() >= (9, 0)
-        methods += [(describe(tiles), ours(tiles)) for tiles in tile_shapes(bulk)]
     lengths = [Length(length, layers, dtype, options.repetitions) for length in options.lengths]
     print(f"Prefill, batch 1, {options.dtype}: ms per layer / TFLOP/s of kept pairs / share of theory\n")
     print("| method | " + " | ".join(f"N = {n.length}" for n in lengths) + " | error, N = 1,000 |")
@@ -186,21 +201,25 @@ def main() -> None:
         cells = [attempt(lambda n=n, backend=backend: n.dense_cell(backend)) for n in lengths]
         print(f"| dense, {name} | " + " | ".join(cells) + " | |", flush=True)
     late: list[str] = []
-    for name, attend in methods:
+
+    def row(name: str, cell: Callable[[Length], str], attend: Attention) -> None:
         if time.monotonic() - began > options.seconds:
             late.append(name)
-            continue
-        cells = [attempt(lambda attend=attend: f"{error(attend, layers[:1], 1000, dtype):.1e}")]
-        cells = [attempt(lambda n=n, attend=attend: n.of(attend)) for n in lengths] + cells
+            return
+        cells = [attempt(lambda n=n: cell(n)) for n in lengths]
+        cells.append(attempt(lambda: f"{error(attend, layers[:1], 1000, dtype):.1e}"))
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+
+    def time_ours(name: str, attend: Attention) -> None:
+        row(name, lambda n: n.of(attend), attend)
+
+    time_ours(f"ours, {describe(prefill_tiles(DIM, dtype, DEVICE))}", ours())
     for bulk in () if options.no_flex else (False, True):
-        name = "FlexAttention" + (", USE_TMA" if bulk else "")
-        if time.monotonic() - began > options.seconds:
-            late.append(name)
-            continue
-        cells = [attempt(lambda n=n, bulk=bulk: n.flex(bulk)) for n in lengths]
-        cells.append(attempt(lambda bulk=bulk: f"{error(flex(bulk), layers[:1], 1000, dtype):.1e}"))
-        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+        row("FlexAttention" + (", USE_TMA" if bulk else ""), lambda n, bulk=bulk: n.flex(bulk), flex(bulk))
+    for tiles in tile_shapes(torch.cuda.get_device_capability() >= (9, 0)) if options.sweep else ():
+        time_ours(describe(tiles), ours(tiles))
+    for name, attend in hoppers(options.sweep) if options.hopper else ():
+        time_ours(name, attend)
     if late:
         print(f"\nNot run after {options.seconds:.0f} s: {'; '.join(late)}")
     print(f"\nWorst error of {len(layers)} layers at N = 2,048: {error(ours(), layers, 2048, dtype):.1e}; ", end="")

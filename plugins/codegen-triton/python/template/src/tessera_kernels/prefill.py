@@ -1,5 +1,6 @@
 """Sink + window attention of many query positions: visits only tiles with kept pairs."""
 
+import os
 from collections.abc import Sequence
 
 import torch
@@ -14,6 +15,9 @@ from .tables import as_rows, int_table, order_table, real_rows, window_table
 from .tiles import PrefillTiles, needs_upcast, prefill_tiles
 
 LOG2_E = 1.4426950408889634
+
+HOPPER = os.environ.get("TESSERA_HOPPER") == "1"
+"""Whether ``prefill_hopper`` is used where it fits. Off unless the environment variable TESSERA_HOPPER is 1."""
 
 
 @triton.jit
@@ -327,6 +331,11 @@ def windowed_prefill(
     if past is not None:
         check_past(past, k, rows)
     real = real_rows(starts, lengths, batch, kv_len, q.device)
+    if HOPPER and real is None and past is None and tiles is None:
+        from .prefill_hopper import fits_hopper, hopper_prefill
+
+        if fits_hopper(q, k, v, out):
+            return hopper_prefill(q, k, v, rows, factor, out)
     config = prefill_tiles(dim, q.dtype, q.device) if tiles is None else tiles
     padded = max(16, triton.next_power_of_2(dim))
     boxes = _boxes(k, v, config.keys, padded) if config.bulk else None
