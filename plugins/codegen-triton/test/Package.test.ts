@@ -33,13 +33,14 @@ describe.skipIf(python === undefined)("an emitted package", () => {
 
   afterAll(() => rm(folder, { recursive: true, force: true }))
 
-  it("passes its own tests where rules are per query head", { timeout: patience }, async () => {
+  // Each keeps one core busy.
+  it.concurrent("passes its own tests where rules are per query head", { timeout: patience }, async () => {
     const output = await run(await write(small), "-m", "pytest", "-q", "-W", "ignore::DeprecationWarning")
     expect(output).toMatch(/\d+ passed/)
     expect(output).not.toMatch(/failed|error/)
   })
 
-  it(
+  it.concurrent(
     "passes its own tests where blocks fit no tile, there is no sink and rules are per KV head",
     { timeout: patience },
     async () => {

@@ -16,7 +16,8 @@ from tessera_kernels.huggingface import patch  # noqa: E402
 from tessera_kernels.plan_cache import PlanCache  # noqa: E402
 
 B, SINK = constants.BLOCK, constants.SINK
-PROMPT, NEW = SINK + 3 * B - 2, 4
+# The second token that is decoded begins a block.
+PROMPT, NEW = SINK + 3 * B - 1, 3
 
 pytestmark = pytest.mark.skipif(
     not CUDA and constants.LAYERS * constants.QUERY_HEADS * constants.HEAD_DIM > 2048,
@@ -98,28 +99,27 @@ def padded(*lengths: int) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor
     )
 
 
-@pytest.mark.parametrize("kind", ["Llama", "Qwen2"])
-def test_batched_generation_with_left_padding_equals_the_mask(kind):
-    # Qwen2's configuration takes head_dim, and computes with it.
+@pytest.mark.parametrize(("kind", "longest"), [("Llama", PROMPT), ("Qwen2", 2 * B + 3)])
+def test_batched_generation_with_left_padding_equals_the_mask(kind, longest):
     net = model(kind)
-    ids, mask, rows = padded(PROMPT, B + 5)
+    ids, mask, rows = padded(longest, B + 5)
     with patch(net):
         out = net.generate(
             input_ids=ids, attention_mask=mask, max_new_tokens=NEW, do_sample=False, return_dict_in_generate=True
         )
-    n = length_of(PROMPT, NEW)
+    n = length_of(longest, NEW)
     cache = cache_of(out)
     assert cache.kv is not None
-    assert (cache.kv.length, cache.columns) == (n, PROMPT + NEW - 1)
-    assert cache.kv.lengths.tolist() == [PROMPT + NEW - 1, B + 5 + NEW - 1]
+    assert (cache.kv.length, cache.columns) == (n, longest + NEW - 1)
+    assert cache.kv.lengths.tolist() == [longest + NEW - 1, B + 5 + NEW - 1]
     for row, tokens in zip(rows, out.sequences, strict=True):
-        assert tokens[PROMPT:].tolist() == expected(net, row, NEW, n)
+        assert tokens[longest:].tolist() == expected(net, row, NEW, n)
 
 
 def test_a_conversation_goes_on_from_the_cache():
     net = model(seed=1)
-    first, turn = draw(1, PROMPT), draw(2, B + 3)
-    with patch(net, length=PROMPT + B) as patched:
+    first, turn, n = draw(1, SINK + 2 * B - 1), draw(2, B + 3), SINK + 2 * B
+    with patch(net, length=n) as patched:
         cache = patched.cache()
         given = {argument(net): cache}
         one = net.generate(input_ids=first, max_new_tokens=NEW, do_sample=False, **given)
@@ -129,8 +129,8 @@ def test_a_conversation_goes_on_from_the_cache():
         assert cache.columns == two.shape[1] - 1
         again = net.generate(input_ids=whole, max_new_tokens=1, do_sample=False, **{argument(net): copied})
     assert torch.equal(two[:, : again.shape[1]], again)
-    assert one[0, PROMPT:].tolist() == expected(net, first[0], NEW, PROMPT + B)
-    assert two[0, whole.shape[1] :].tolist() == expected(net, whole[0], NEW, PROMPT + B)
+    assert one[0, first.shape[1] :].tolist() == expected(net, first[0], NEW, n)
+    assert two[0, whole.shape[1] :].tolist() == expected(net, whole[0], NEW, n)
 
 
 def test_a_prompt_in_chunks_with_a_streamer():
