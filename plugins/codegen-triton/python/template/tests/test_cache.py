@@ -222,6 +222,24 @@ def test_forked_rows_go_on_apart():
     assert not torch.allclose(out[2], out[0], atol=1e-3)
 
 
+def test_prefill_on_a_cache_that_grew_reads_what_decode_reads():
+    n, layer = SINK + 3 * B, constants.LAYERS - 1
+    at_once, singly = KVCache(1, n, F32, DEVICE), KVCache(1, n, F32, DEVICE)
+    for cache in (at_once, singly):
+        run(cache, 0, n + B + 1)
+        cache.grow(3 * n)
+        assert cache.layers[layer].held.max() > SINK
+    q = normal(1, 1, HEADS, 4, DIM)
+    k, v = (normal(add, 1, KV_HEADS, 4, DIM) for add in (2, 3))
+    at_once.advance(4)
+    whole = attend(at_once, layer, q, k, v)
+    for token in range(4):
+        singly.advance(1)
+        one = slice(token, token + 1)
+        step = attend(singly, layer, q[:, :, one], k[:, :, one], v[:, :, one])
+        assert torch.allclose(whole[:, :, one], step, atol=1e-5)
+
+
 def test_padded_rows_are_at_their_own_positions():
     """Prompts padded on either side, then a turn on top, equal to each row alone."""
     n, layer = SINK + 3 * B, constants.LAYERS - 1
