@@ -24,7 +24,6 @@ from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 from .constants import BLOCK, SINK
 from .hopper_walk import ROWS, item_of, runs_of, tile_of, turns_of
 from .spans import head_order
-from .tables import Windows, window_table
 
 LOG2_E = 1.4426950408889634
 
@@ -35,7 +34,7 @@ def _produce(boxes, buffers, bars, work, q_len, kv_len, SHAPE: gl.constexpr):
     q_box, k_box, v_box, _ = boxes
     q_buf, k_buf, v_buf, _ = buffers
     q_full, q_empty, k_full, k_empty, v_full, v_empty, _ = bars
-    ITEMS, WINDOWS, windows_batch, items, per_row, tiles = work
+    ITEMS, items, per_row, tiles = work
     GROUP: gl.constexpr = SHAPE[0]
     BLOCK: gl.constexpr = SHAPE[1]
     SINK: gl.constexpr = SHAPE[2]
@@ -44,7 +43,7 @@ def _produce(boxes, buffers, bars, work, q_len, kv_len, SHAPE: gl.constexpr):
     program = gl.program_id(0)
     count = 0
     for turn in range(turns_of(program, items)):
-        batch, head, row, window = item_of(turn, program, items, per_row, ITEMS, WINDOWS, windows_batch, tiles)
+        batch, head, row, window = item_of(turn, program, items, per_row, ITEMS, tiles)
         first = kv_len - q_len + row
         last = gl.minimum(first + 2 * ROWS, kv_len) - 1
         runs = runs_of(first, last, window, BLOCK, SINK, KEYS)
@@ -177,7 +176,7 @@ def _consume(
     o_box = boxes[3]
     q_buf, k_buf, v_buf, o_buf = buffers
     q_full, q_empty, k_full, k_empty, v_full, v_empty, _ = bars
-    ITEMS, WINDOWS, windows_batch, items, per_row, tiles = work
+    ITEMS, items, per_row, tiles = work
     BLOCK: gl.constexpr = SHAPE[1]
     SINK: gl.constexpr = SHAPE[2]
     KEYS: gl.constexpr = SHAPE[3]
@@ -190,8 +189,11 @@ def _consume(
     lanes = gl.arange(0, ROWS, layout=gl.SliceLayout(1, S_LAYOUT))
     count = 0
     steps = 0
+    # The next item is read while this one is worked on.
+    next_batch, next_head, next_row, next_window = item_of(0, program, items, per_row, ITEMS, tiles)
     for turn in range(turns_of(program, items)):
-        batch, head, row, window = item_of(turn, program, items, per_row, ITEMS, WINDOWS, windows_batch, tiles)
+        batch, head, row, window = next_batch, next_head, next_row, next_window
+        next_batch, next_head, next_row, next_window = item_of(turn + 1, program, items, per_row, ITEMS, tiles)
         first = kv_len - q_len + row
         last = gl.minimum(first + 2 * ROWS, kv_len) - 1
         runs = runs_of(first, last, window, BLOCK, SINK, KEYS)
@@ -251,8 +253,6 @@ def _prefill_hopper(
     V_BOX,
     O_BOX,
     ITEMS,
-    WINDOWS,
-    windows_batch,
     items,
     per_row,
     tiles,
@@ -296,7 +296,7 @@ def _prefill_hopper(
     boxes = (Q_BOX, K_BOX, V_BOX, O_BOX)
     buffers = (q_buf, k_buf, v_buf, o_buf)
     bars = (q_full, q_empty, k_full, k_empty, v_full, v_empty, turns)
-    work = (ITEMS, WINDOWS, windows_batch, items, per_row, tiles)
+    work = (ITEMS, items, per_row, tiles)
     gl.warp_specialize(
         [
             (_consume, (boxes, buffers, bars, work, q_len, kv_len, scale, 0, SHAPE, S_LAYOUT, O_LAYOUT)),
@@ -310,16 +310,22 @@ def _prefill_hopper(
 
 @lru_cache(maxsize=256)
 def item_table(windows: tuple[int, ...], group: int, q_len: int, kv_len: int, device: torch.device) -> torch.Tensor:
-    """Items ``head * tiles + tile`` in the order of work, int32: a KV group at a time, its longest items first."""
-    heads, tiles = len(windows), -(-q_len // (2 * ROWS.value))
+    """Items in the order of work, a KV group at a time and of it the longest first: int32 [items, 2].
+
+    An item is ``head * tiles + tile``, and the head's window in blocks.
+    """
+    rows = 2 * ROWS.value
+    heads, tiles = len(windows), -(-q_len // rows)
     rank = torch.empty(heads, dtype=torch.int64)
     rank[torch.tensor(head_order(windows, group))] = torch.arange(heads)
-    rank = rank.to(device) // group
-    first = torch.arange(tiles, device=device)[None] * (2 * ROWS.value) + kv_len - q_len
-    end = (first + 2 * ROWS.value).clamp(max=kv_len)
-    start = (first // BLOCK - torch.tensor(windows, device=device)[:, None] + 1).clamp(min=0) * BLOCK
+    window = torch.tensor(windows, device=device)
+    first = torch.arange(tiles, device=device)[None] * rows + kv_len - q_len
+    end = (first + rows).clamp(max=kv_len)
+    start = (first // BLOCK - window[:, None] + 1).clamp(min=0) * BLOCK
     keys = torch.where(start > SINK, end - start + SINK, end)
-    return torch.argsort((rank[:, None] * (kv_len + SINK + 1) - keys).flatten(), stable=True).int()
+    place = (rank.to(device) // group)[:, None] * (kv_len + SINK + 1) - keys
+    order = torch.argsort(place.flatten(), stable=True)
+    return torch.stack([order, window[order // tiles]], dim=1).int()
 
 
 class HopperTiles(NamedTuple):
@@ -347,17 +353,16 @@ def hopper_prefill(
     q: torch.Tensor,
     k: torch.Tensor,
     v: torch.Tensor,
-    windows: Windows,
+    windows: tuple[int, ...],
     scale: float,
     out: torch.Tensor,
     tiles: HopperTiles | None = None,
 ) -> torch.Tensor:
-    """``windowed_prefill`` of rows without padding or cached positions, where ``fits_hopper`` holds."""
+    """``windowed_prefill`` of rows without padding or cached positions, one window per query head, where it fits."""
     tiles = HopperTiles() if tiles is None else tiles
     batch, heads, q_len, dim = q.shape
     kv_heads, kv_len = k.shape[1], k.shape[2]
-    table = window_table(windows, batch, heads, q.device)
-    order = item_table(windows[0], heads // kv_heads, q_len, kv_len, q.device)
+    order = item_table(windows, heads // kv_heads, q_len, kv_len, q.device)
     layout = gl.NVMMASharedLayout(swizzle_byte_width=128, element_bitwidth=16, rank=4)
 
     def box(tensor: torch.Tensor, rows: int) -> TensorDescriptor:
@@ -371,8 +376,6 @@ def hopper_prefill(
         box(v, tiles.keys),
         box(out, ROWS.value),
         order,
-        table,
-        table.stride(0),
         items,
         order.shape[0],
         -(-q_len // (2 * ROWS.value)),
