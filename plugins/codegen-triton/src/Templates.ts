@@ -17,6 +17,7 @@ export const templateFiles: ReadonlyArray<string> = [
   `src/${name}/__init__.py`,
   `src/${name}/checks.py`,
   `src/${name}/decode.py`,
+  `src/${name}/hopper_kernel.py`,
   `src/${name}/hopper_walk.py`,
   `src/${name}/past.py`,
   `src/${name}/prefill.py`,

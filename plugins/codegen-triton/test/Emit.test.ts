@@ -36,6 +36,7 @@ describe("emitFiles", () => {
       "src/tessera_moa_25/checks.py",
       "src/tessera_moa_25/constants.py",
       "src/tessera_moa_25/decode.py",
+      "src/tessera_moa_25/hopper_kernel.py",
       "src/tessera_moa_25/hopper_walk.py",
       "src/tessera_moa_25/past.py",
       "src/tessera_moa_25/plan.json",

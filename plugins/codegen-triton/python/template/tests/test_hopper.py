@@ -76,7 +76,8 @@ from triton import compile
 from triton.backends.compiler import GPUTarget
 from triton.experimental.gluon import language as gl
 from triton.experimental.gluon._runtime import GluonASTSource
-from tessera_kernels.prefill_hopper import HopperTiles, _prefill_hopper as kernel
+from tessera_kernels.hopper_kernel import prefill_kernel as kernel
+from tessera_kernels.prefill_hopper import HopperTiles
 
 tiles = HopperTiles()
 constants = dict(GROUP=2, BLOCK=64, SINK=64, DIM=128, KEYS=tiles.keys, STAGES=tiles.stages, TURNS=tiles.turns)

@@ -1,4 +1,4 @@
-"""What programs of ``prefill_hopper`` walk: items, to and fro over a sorted list, and the key tiles of an item."""
+"""What programs of ``hopper_kernel`` walk: items, to and fro over a sorted list, and the key tiles of an item."""
 
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
