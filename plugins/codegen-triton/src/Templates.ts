@@ -22,6 +22,7 @@ export const templateFiles: ReadonlyArray<string> = [
   `src/${name}/cache.py`,
   `src/${name}/checks.py`,
   `src/${name}/decode.py`,
+  `src/${name}/hopper_kernel.py`,
   `src/${name}/hopper_walk.py`,
   `src/${name}/huggingface.py`,
   `src/${name}/layout.py`,

@@ -41,6 +41,7 @@ describe("emitFiles", () => {
       "src/tessera_moa_25/checks.py",
       "src/tessera_moa_25/constants.py",
       "src/tessera_moa_25/decode.py",
+      "src/tessera_moa_25/hopper_kernel.py",
       "src/tessera_moa_25/hopper_walk.py",
       "src/tessera_moa_25/huggingface.py",
       "src/tessera_moa_25/layout.py",

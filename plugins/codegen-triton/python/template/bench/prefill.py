@@ -105,7 +105,7 @@ def hoppers(sweep: bool) -> list[tuple[str, Attention]]:
     def attention(tiles: HopperTiles) -> Attention:
         def attend(qkv, windows, out):
             out = torch.empty_like(qkv[0]) if out is None else out
-            return hopper_prefill(*qkv, (tuple(windows),), DIM**-0.5, out, tiles)
+            return hopper_prefill(*qkv, tuple(windows), DIM**-0.5, out, tiles)
 
         return attend
 

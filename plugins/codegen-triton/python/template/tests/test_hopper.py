@@ -63,10 +63,11 @@ def test_the_programs_share_out_the_items():
 
 def test_the_items_are_every_tile_of_every_head_a_group_at_a_time():
     windows, group, q_len = (3, 9, 2, 40, 1, 1), 2, 1000
-    items = item_table(windows, group, q_len, q_len, torch.device("cpu")).tolist()
+    items = item_table(windows, group, q_len, q_len, torch.device("cpu"))
     tiles = -(-q_len // 128)
-    assert sorted(items) == list(range(len(windows) * tiles))
-    groups = [item // tiles // group for item in items]
+    assert sorted(items[:, 0].tolist()) == list(range(len(windows) * tiles))
+    assert items[:, 1].tolist() == [windows[item // tiles] for item in items[:, 0].tolist()]
+    groups = [item // tiles // group for item in items[:, 0].tolist()]
     assert [kv for i, kv in enumerate(groups) if i == 0 or kv != groups[i - 1]] == [1, 0, 2]
 
 
@@ -75,12 +76,13 @@ from triton import compile
 from triton.backends.compiler import GPUTarget
 from triton.experimental.gluon import language as gl
 from triton.experimental.gluon._runtime import GluonASTSource
-from tessera_kernels.prefill_hopper import HopperTiles, _prefill_hopper as kernel
+from tessera_kernels.hopper_kernel import prefill_kernel as kernel
+from tessera_kernels.prefill_hopper import HopperTiles
 
 tiles = HopperTiles()
 constants = dict(GROUP=2, BLOCK=64, SINK=64, DIM=128, KEYS=tiles.keys, STAGES=tiles.stages, TURNS=tiles.turns)
 layout = gl.NVMMASharedLayout(swizzle_byte_width=128, element_bitwidth=16, rank=4)
-kinds = {"ITEMS": "*i32", "WINDOWS": "*i32", "scale": "fp32"}
+kinds = {"ITEMS": "*i32", "scale": "fp32"}
 for name, rows in (("Q", 64), ("K", tiles.keys), ("V", tiles.keys), ("O", 64)):
     kinds[name + "_BOX"] = f"tensordesc<bf16[1, 1, {rows}, 128],{layout!r}>"
 signature = {n: "constexpr" if n in constants else kinds.get(n, "i32") for n in kernel.arg_names}
@@ -121,5 +123,5 @@ def test_random_cases_on_hopper(seed):
     out = poisoned(q)
     assert fits_hopper(q, k, v, out)
     for _ in range(3):
-        hopper_prefill(q, k, v, (tuple(windows),), dim**-0.5, out, tiles)
+        hopper_prefill(q, k, v, tuple(windows), dim**-0.5, out, tiles)
         assert error(out, reference.attention(q, k, v, windows)) < BOUNDS[dtype]

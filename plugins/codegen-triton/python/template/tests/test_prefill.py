@@ -140,13 +140,21 @@ PADDED = [
     (2, 2, 16, [0, 20], [60, 40], 60, 25, None, S),  # the last queries of padded rows
     (2, 1, 16, [0, 0], [40, 40], 40, 40, [3 * B, SINK + 2 * B + 5], S),  # a chunk after cached positions
     (1, 2, 24, [0, 7, 0], [21, 14, 9], 21, 21, [0, 7 * B + 1, SINK], PrefillTiles(16, 32)),
-    (4, 1, 16, [0, 0, 2], [1, 1, 1], 3, 3, [1, 5 * B, 9 * B - 1], S),
+    (2, 1, 16, [0, 0, 2], [1, 1, 1], 3, 3, [1, 3 * B, 5 * B - 1], S),
     (1, 1, 64, [11], [2 * B + 1], 2 * B + 12, B, [4 * B + 3], PrefillTiles(32, 32, groupwise=False)),
 ]
 
 
-@pytest.mark.parametrize("case", range(len(PADDED)))
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(
+    ("case", "dtype"),
+    # Half precision where it costs little: the interpreter is slow.
+    [
+        (case, dtype)
+        for case in range(len(PADDED))
+        for dtype in DTYPES
+        if CUDA or dtype == torch.float32 or case in (2, 5)
+    ],
+)
 def test_padded_rows_and_cached_positions(case, dtype):
     group, kv_heads, dim, starts, lengths, tokens, q_len, past, tiles = PADDED[case]
     batch = Padded(case, group, kv_heads, dim, starts, lengths, tokens, q_len, past, dtype)
@@ -224,7 +232,7 @@ def test_a_past_that_does_not_fit_is_refused():
         prefill(q, k, k, 0, past=good)
 
 
-@pytest.mark.parametrize("seed", range(100 if CUDA else 6))
+@pytest.mark.parametrize("seed", range(100 if CUDA else 4))
 def test_random_cases(seed):
     rng = random.Random(seed)
     dtype = rng.choice(DTYPES)

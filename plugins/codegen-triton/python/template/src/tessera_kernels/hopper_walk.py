@@ -1,4 +1,4 @@
-"""What programs of ``prefill_hopper`` walk: items, to and fro over a sorted list, and the key tiles of an item."""
+"""What programs of ``hopper_kernel`` walk: items, to and fro over a sorted list, and the key tiles of an item."""
 
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
@@ -8,16 +8,15 @@ ROWS: gl.constexpr = gl.constexpr(64)
 
 
 @gluon.jit
-def item_of(turn, program, items, per_row, ITEMS, WINDOWS, windows_batch, tiles):
-    """Batch row, query head, first query and window of a program's item of this turn."""
+def item_of(turn, program, items, per_row, ITEMS, tiles):
+    """Batch row, query head, first query and window of a program's item of this turn; of any item past its last."""
     programs = gl.num_programs(0)
     # To and fro: who had a long item of one round has a short one of the next.
     at = turn * programs + gl.where(turn % 2 == 0, program, programs - 1 - program)
-    batch = at // per_row
-    code = gl.load(ITEMS + at % per_row)
-    head = code // tiles
-    window = gl.load(WINDOWS + batch.to(gl.int64) * windows_batch + head)
-    return batch, head, code % tiles * (2 * ROWS), window
+    at = gl.minimum(at, items - 1)
+    entry = ITEMS + at % per_row * 2
+    code = gl.load(entry)
+    return at // per_row, code // tiles, code % tiles * (2 * ROWS), gl.load(entry + 1)
 
 
 @gluon.jit

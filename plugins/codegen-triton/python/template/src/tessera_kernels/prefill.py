@@ -331,11 +331,11 @@ def windowed_prefill(
     if past is not None:
         check_past(past, k, rows)
     real = real_rows(starts, lengths, batch, kv_len, q.device)
-    if HOPPER and real is None and past is None and tiles is None:
+    if HOPPER and real is None and past is None and tiles is None and len(rows) == 1:
         from .prefill_hopper import fits_hopper, hopper_prefill
 
         if fits_hopper(q, k, v, out):
-            return hopper_prefill(q, k, v, rows, factor, out)
+            return hopper_prefill(q, k, v, rows[0], factor, out)
     config = prefill_tiles(dim, q.dtype, q.device) if tiles is None else tiles
     padded = max(16, triton.next_power_of_2(dim))
     boxes = _boxes(k, v, config.keys, padded) if config.bulk else None
