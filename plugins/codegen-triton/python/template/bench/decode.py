@@ -147,8 +147,9 @@ SWEPT = [
 def sweep(shape: Shape, dtype: torch.dtype) -> None:
     every = max(1, len(shape.caches) // 8)
     found: list[tuple[float, Division]] = []
-    for (keys, warps, stages), programs in itertools.product(SWEPT, (1, 2, 3, 4, 6)):
-        how = Division(keys, warps, stages, programs)
+    shares = ((1, 1), (1, 2), (2, 1), (2, 2), (3, 1), (3, 2), (4, 1), (6, 1))
+    for (keys, warps, stages), (programs, stretch) in itertools.product(SWEPT, shares):
+        how = Division(keys, warps, stages, programs, stretch)
         try:
             found.append((shape.time(how, every, 2), how))
         except triton.runtime.errors.OutOfResources:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from helpers import BOUNDS, CUDA, DEVICE, DTYPES, error, normal, poisoned, random_windows
 from tessera_kernels import LayerCache, cached_decode, constants, reference, spans, windowed_decode
+from tessera_kernels.splits import UNIT, chunk_size
 
 B, SINK = constants.BLOCK, constants.SINK
 
@@ -161,3 +162,15 @@ def test_caches_of_more_than_31_bits_of_elements():
     exact = reference.decode(q, k, v, [300], [windows])
     assert error(out[-1:], exact) < BOUNDS[torch.bfloat16]
     assert error(out[:1], exact) < BOUNDS[torch.bfloat16]
+
+
+def test_unequal_spans_are_divided_evenly():
+    for kept in ([8192, 1024, 512, 4096], [1024] * 8, [16384] + [128] * 7, [64]):
+        for batch in (1, 3, 8, 64):
+            for programs, stretch in ((132, 2), (264, 2), (264, 1), (8, 4)):
+                chunk = chunk_size(tuple(kept), batch, programs, stretch)
+                items = batch * sum(-(-keys // chunk) for keys in kept)
+                even = sum(kept) * batch / programs
+                assert chunk % UNIT == 0
+                assert chunk <= max(stretch * (even + 1) + max(UNIT, even / 64), 4 * UNIT) + UNIT
+                assert items <= programs + batch * len(kept)

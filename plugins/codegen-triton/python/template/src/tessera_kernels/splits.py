@@ -21,6 +21,8 @@ class Division(NamedTuple):
     """Tiles in flight."""
     programs: int
     """Programs per multiprocessor that a step is divided into, where it has fewer rows and KV heads."""
+    stretch: int = 2
+    """How many even shares one program may take where that saves splitting a KV head."""
     dependent: bool = False
     """Whether the merge is launched before the splits are done (programmatic dependent launch, sm_90 and later)."""
 
@@ -53,18 +55,16 @@ def division(dim: int, dtype: torch.dtype, device: torch.device) -> Division:
     return found._replace(keys=max(16, found.keys * 2 // dtype.itemsize))
 
 
-def chunk_size(kept: tuple[int, ...], batch: int, programs: int) -> int:
-    """Most kept keys per item: the least that makes no more than ``programs`` items, where a row's share has one per KV
-    head; never so much that one item outlasts the rest.
+def chunk_size(kept: tuple[int, ...], batch: int, programs: int, stretch: int) -> int:
+    """Most kept keys per item: the least that makes no more than ``programs`` items, up to ``stretch`` even shares.
 
     ``kept``: keys of each KV head of a row.
     """
-    fair = -(-sum(kept) * batch // programs)
-    longest = max(2 * fair, 4 * UNIT)
-    chunk = max(fair, 4 * UNIT)
-    while chunk < longest and batch * sum(-(-keys // chunk) for keys in kept) > programs:
-        chunk += max(UNIT, fair // 64)
-    return min(-(-chunk // UNIT) * UNIT, -(-max(kept) // UNIT) * UNIT)
+    even = -(-sum(kept) * batch // programs)
+    chunk = max(even, 4 * UNIT)
+    while chunk < stretch * even and batch * sum(-(-keys // chunk) for keys in kept) > programs:
+        chunk += max(UNIT, even // 64)
+    return min(-(-chunk // UNIT), -(-max(kept) // UNIT)) * UNIT
 
 
 @lru_cache(maxsize=4096)
@@ -82,7 +82,7 @@ def work_tables(
     reach = [max(windows[at : at + group]) for at in range(0, len(windows), group)]
     kept = tuple(sum(end - start for start, end in decode_ranges((window,), length)) for window in reach)
     cores = torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 2
-    size = chunk_size(kept, batch, division.programs * cores) if chunk is None else chunk
+    size = chunk_size(kept, batch, division.programs * cores, division.stretch) if chunk is None else chunk
     shares = decode_work(windows, group, length, size)
     splits = {head: count for head, _, count in shares}
     shares.sort(key=lambda share: (-kept[share[0]] / share[2], share))
