@@ -38,9 +38,7 @@ def tile_shapes(bulk: bool) -> list[PrefillTiles]:
     shapes = [
         PrefillTiles(64, 64, 4, 2),
         PrefillTiles(64, 64, 4, 3),
-        PrefillTiles(64, 64, 4, 3, groupwise=False),
         PrefillTiles(128, 64, 8, 2),
-        PrefillTiles(128, 64, 8, 3),
         PrefillTiles(64, 32, 4, 3),
         PrefillTiles(128, 32, 8, 3),
     ]
@@ -54,7 +52,6 @@ def tile_shapes(bulk: bool) -> list[PrefillTiles]:
             PrefillTiles(128, 128, 8, 2, bulk=True),
             PrefillTiles(128, 128, 8, 3, bulk=True),
             PrefillTiles(64, 32, 4, 3, bulk=True),
-            PrefillTiles(64, 32, 4, 4, bulk=True),
             PrefillTiles(64, 128, 4, 2, bulk=True),
         ]
     return shapes
@@ -194,7 +191,7 @@ def main() -> None:
 
     lengths = [Length(length, layers, dtype, options.repetitions) for length in options.lengths]
     print(f"Prefill, batch 1, {options.dtype}: ms per layer / TFLOP/s of kept pairs / share of theory\n")
-    print("| method | " + " | ".join(f"N = {n.length}" for n in lengths) + " | error, N = 1,000 |")
+    print("| method | " + " | ".join(f"N = {n.length}" for n in lengths) + " | error, N = 1,040 |")
     print("|---|" + "---|" * (len(lengths) + 1))
     print("| kept blocks of causal | " + " | ".join(f"{n.share:.3f}" for n in lengths) + " | |")
     for name, backend in (("cuDNN", SDPBackend.CUDNN_ATTENTION), ("flash", SDPBackend.FLASH_ATTENTION)):
@@ -207,7 +204,8 @@ def main() -> None:
             late.append(name)
             return
         cells = [attempt(lambda n=n: cell(n)) for n in lengths]
-        cells.append(attempt(lambda: f"{error(attend, layers[:1], 1000, dtype):.1e}"))
+        # A partial tile, and a multiple of 16 like the other lengths: no compilation of its own.
+        cells.append(attempt(lambda: f"{error(attend, layers[:1], 1040, dtype):.1e}"))
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
 
     def time_ours(name: str, attend: Attention) -> None:
