@@ -89,8 +89,9 @@ out = decode(q, k, v, lengths, layer=0, length=n)
   keys are not read, padded queries give zeros.
 - \`past\` (\`Past\`) are positions that are cached already, in a sink and a ring per KV head: a prompt can come in chunks,
   a conversation in turns, and rows may have different pasts.
-- \`TESSERA_HOPPER=1\` sends prompts without padding and \`past\` through a kernel of Hopper's own instructions where they fit
-  (compute capability 9.0, float16 or bfloat16, head dimension 64 or 128); without it, and for all else, Triton's serves.
+- Prompts without padding and \`past\` go through a kernel of Hopper's own instructions where they fit (compute capability
+  9.0, Triton 3.6, float16 or bfloat16, head dimension 64 or 128), all else through Triton's. The environment variable
+  \`TESSERA_HOPPER\` says 0 for never, 1 for any Triton.
 - \`decode\` reads only the sink and the longest window of each KV head, once for all its query heads; long heads are split
   and merged. Rows may have different lengths. Nothing on the host depends on them: a call can be captured in a CUDA graph.
 - \`windowed_prefill\` and \`windowed_decode\` take windows as arguments, per query head, the first also per row.

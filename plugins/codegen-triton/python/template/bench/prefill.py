@@ -5,7 +5,6 @@ kept blocks / causal blocks x the best dense time of the same run.
 
     python bench/prefill.py            what the package uses on this GPU
     python bench/prefill.py --sweep    every tile shape that makes sense, to choose the constants of tiles.py
-    python bench/prefill.py --hopper   also the kernel in Hopper's own instructions, with --sweep in several shapes
 """
 
 import argparse
@@ -173,7 +172,6 @@ def main() -> None:
     parser.add_argument("--dtype", default="bfloat16", choices=["float16", "bfloat16"])
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--sweep", action="store_true", help="every tile shape")
-    parser.add_argument("--hopper", action="store_true", help="the kernel in Hopper's own instructions")
     parser.add_argument("--no-flex", action="store_true", help="leave FlexAttention out")
     parser.add_argument("--seconds", type=float, default=180, help="start no further row after this many")
     options = parser.parse_args()
@@ -211,13 +209,14 @@ def main() -> None:
     def time_ours(name: str, attend: Attention) -> None:
         row(name, lambda n: n.of(attend), attend)
 
-    time_ours(f"ours, {describe(prefill_tiles(DIM, dtype, DEVICE))}", ours())
+    tiles = prefill_tiles(DIM, dtype, DEVICE)
+    time_ours(f"Triton, {describe(tiles)}", ours(tiles))
+    for name, attend in hoppers(options.sweep) if torch.cuda.get_device_capability() == (9, 0) else ():
+        time_ours(name, attend)
     for bulk in () if options.no_flex else (False, True):
         row("FlexAttention" + (", USE_TMA" if bulk else ""), lambda n, bulk=bulk: n.flex(bulk), flex(bulk))
     for tiles in tile_shapes(torch.cuda.get_device_capability() >= (9, 0)) if options.sweep else ():
         time_ours(describe(tiles), ours(tiles))
-    for name, attend in hoppers(options.sweep) if options.hopper else ():
-        time_ours(name, attend)
     if late:
         print(f"\nNot run after {options.seconds:.0f} s: {'; '.join(late)}")
     print(f"\nWorst error of {len(layers)} layers at N = 2,048: {error(ours(), layers, 2048, dtype):.1e}; ", end="")

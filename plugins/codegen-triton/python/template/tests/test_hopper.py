@@ -61,14 +61,19 @@ def test_the_programs_share_out_the_items():
         assert sorted(seen) == list(range(items))
 
 
-def test_the_items_are_every_tile_of_every_head_a_group_at_a_time():
-    windows, group, q_len = (3, 9, 2, 40, 1, 1), 2, 1000
-    items = item_table(windows, group, q_len, q_len, torch.device("cpu"))
+def test_the_items_are_every_tile_of_every_head_the_longest_first():
+    windows, q_len = (3, 9, 2, 40, 1, 1), 1000
+    items = item_table(windows, q_len, q_len, torch.device("cpu"))
     tiles = -(-q_len // 128)
     assert sorted(items[:, 0].tolist()) == list(range(len(windows) * tiles))
     assert items[:, 1].tolist() == [windows[item // tiles] for item in items[:, 0].tolist()]
-    groups = [item // tiles // group for item in items[:, 0].tolist()]
-    assert [kv for i, kv in enumerate(groups) if i == 0 or kv != groups[i - 1]] == [1, 0, 2]
+    keys = [
+        sum(segment.end - segment.start for segment in spans.prefill_segments(window, first, last, 1))
+        for item, window in items.tolist()
+        for first in [item % tiles * 128]
+        for last in [min(first + 128, q_len) - 1]
+    ]
+    assert keys == sorted(keys, reverse=True)
 
 
 COMPILE = """

@@ -16,8 +16,10 @@ from .tiles import PrefillTiles, needs_upcast, prefill_tiles
 
 LOG2_E = 1.4426950408889634
 
-HOPPER = os.environ.get("TESSERA_HOPPER") == "1"
-"""Whether ``prefill_hopper`` is used where it fits. Off unless the environment variable TESSERA_HOPPER is 1."""
+_ASKED = os.environ.get("TESSERA_HOPPER", "1" if triton.__version__.startswith("3.6.") else "0")
+HOPPER = _ASKED != "0"
+"""Whether ``prefill_hopper`` is used where it fits: with the Triton whose Gluon it was written for, unless the environment
+variable TESSERA_HOPPER says 0 (never) or 1 (with any Triton)."""
 
 
 @triton.jit
@@ -331,7 +333,7 @@ def windowed_prefill(
     if past is not None:
         check_past(past, k, rows)
     real = real_rows(starts, lengths, batch, kv_len, q.device)
-    if HOPPER and real is None and past is None and tiles is None and len(rows) == 1:
+    if HOPPER and q.is_cuda and real is None and past is None and tiles is None and len(rows) == 1:
         from .prefill_hopper import fits_hopper, hopper_prefill
 
         if fits_hopper(q, k, v, out):

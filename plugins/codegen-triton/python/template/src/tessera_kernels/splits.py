@@ -20,7 +20,7 @@ class Division(NamedTuple):
     stages: int
     """Tiles in flight."""
     programs: int
-    """Programs per multiprocessor that a step is divided into, where it has fewer rows and KV heads."""
+    """Most programs per multiprocessor that a step is divided into, where it has fewer rows and KV heads."""
     stretch: int = 2
     """How many even shares one program may take where that saves splitting a KV head."""
     dependent: bool = False
@@ -42,7 +42,7 @@ class Work(NamedTuple):
 # By compute capability, then by most head dimension, for types of 2 bytes.
 DIVISIONS: dict[tuple[int, int] | None, tuple[tuple[int, Division], ...]] = {
     (8, 0): ((64, Division(64, 4, 3, 3)), (128, Division(64, 4, 3, 2)), (256, Division(32, 4, 3, 2))),
-    (9, 0): ((64, Division(128, 4, 3, 2)), (128, Division(64, 4, 3, 2)), (256, Division(32, 4, 3, 2))),
+    (9, 0): ((64, Division(128, 4, 3, 2)), (128, Division(128, 8, 3, 3)), (256, Division(32, 4, 3, 2))),
     None: ((64, Division(64, 4, 2, 2)), (128, Division(32, 4, 2, 2)), (256, Division(16, 4, 2, 2))),
 }
 
@@ -82,7 +82,9 @@ def work_tables(
     reach = [max(windows[at : at + group]) for at in range(0, len(windows), group)]
     kept = tuple(sum(end - start for start, end in decode_ranges((window,), length)) for window in reach)
     cores = torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 2
-    size = chunk_size(kept, batch, division.programs * cores, division.stretch) if chunk is None else chunk
+    # Shares of less than a few tiles spend more on starting and merging than they read.
+    programs = max(1, min(division.programs, sum(kept) * batch // (4 * division.keys * cores)))
+    size = chunk_size(kept, batch, programs * cores, division.stretch) if chunk is None else chunk
     shares = decode_work(windows, group, length, size)
     splits = {head: count for head, _, count in shares}
     shares.sort(key=lambda share: (-kept[share[0]] / share[2], share))

@@ -23,7 +23,7 @@ class PrefillTiles(NamedTuple):
 _PREFILL: dict[str, dict[int, PrefillTiles]] = {
     "sm_90": {
         64: PrefillTiles(64, 64, stages=3, bulk=True),
-        128: PrefillTiles(64, 64, stages=2, bulk=True),
+        128: PrefillTiles(64, 64, stages=3),
         256: PrefillTiles(64, 32, stages=2, bulk=True),
     },
     "sm_80": {
