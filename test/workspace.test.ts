@@ -81,6 +81,9 @@ describe("the import boundaries", () => {
     ["packages/parquet", "@tessera/store"],
     ["packages/store", "@tessera/parquet"],
     ["packages/engine", "@tessera/parquet"],
+    ["packages/codegen", "@tessera/runtime"],
+    ["packages/attention", "@tessera/codegen"],
+    ["plugins/codegen-flex", "@tessera/codegen-triton"],
     ["plugins/validator", "@tessera/runtime-cpu"],
     ["plugins/validator", "@tessera/engine"],
     ["plugins/validator", "@tessera/store"],
@@ -99,6 +102,8 @@ describe("the import boundaries", () => {
     ["packages/store", "@tessera/core"],
     ["packages/parquet", "@tessera/core"],
     ["plugins/calibration-multinews", "@tessera/parquet"],
+    ["packages/codegen", "@tessera/attention"],
+    ["plugins/codegen-flex", "@tessera/codegen"],
     ["plugins/validator", "@tessera/runtime"],
     ["packages/testing", "@tessera/engine"]
   ])("allow %s importing %s", (folder, imported) => {

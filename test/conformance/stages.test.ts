@@ -2,6 +2,7 @@
 import { NodeContext } from "@effect/platform-node"
 import { streamingLlm } from "@tessera/baseline-streaming-llm"
 import { mergeCorpora, multiNewsCorpus, splitCorpus } from "@tessera/calibration-multinews"
+import { emitFlex } from "@tessera/codegen-flex"
 import { emitTriton } from "@tessera/codegen-triton"
 import { demoModelPath } from "@tessera/demo"
 import { optimiseElastic } from "@tessera/optimizer-elastic"
@@ -115,3 +116,4 @@ testStage(spanPicture, { inputs: { plan: plan(0.25) }, params: { lengths: [64, 4
 testStage(mergeCandidates, { inputs: { first: candidates(0.5), second: candidates(0.25, 0.75) }, params: {} })
 
 testStage(emitTriton, { inputs: { plan: plan(0.25) }, params: {}, layer: NodeContext.layer })
+testStage(emitFlex, { inputs: { plan: plan(0.25) }, params: {}, layer: NodeContext.layer })

@@ -113,10 +113,12 @@ export const ruleOfQueryHead = (plan: Plan, layer: number, head: number): Rule =
   return rule
 }
 
+/** Windows in blocks of a layer's query heads at length N, the diagonal block included. */
+export const layerWindows = (plan: Plan, layer: number, length: number): ReadonlyArray<number> =>
+  Array.from({ length: plan.model.queryHeads }, (_, head) =>
+    windowBlocks(ruleOfQueryHead(plan, layer, head), plan.geometry, length)
+  )
+
 /** Windows in blocks at length N, the diagonal block included, by layer and query head. */
 export const planWindows = (plan: Plan, length: number): ReadonlyArray<ReadonlyArray<number>> =>
-  plan.rules.map((_, layer) =>
-    Array.from({ length: plan.model.queryHeads }, (_, head) =>
-      windowBlocks(ruleOfQueryHead(plan, layer, head), plan.geometry, length)
-    )
-  )
+  plan.rules.map((_, layer) => layerWindows(plan, layer, length))

@@ -1,6 +1,7 @@
 /** @module The domain every plugin shares: rules, spans, densities, masks, plans and port contracts. */
 export * from "./Contracts.js"
 export * from "./FoldGroups.js"
+export * from "./Lowering.js"
 export * from "./Plan.js"
 export * from "./PlanCost.js"
 export * from "./Rule.js"

@@ -2,15 +2,7 @@
  * The plan's constants as a Python module.
  */
 import type { Plan, Rule } from "@tessera/attention"
-
-/** A Python float that parses to the same double. */
-const float = (value: number): string => {
-  const text = String(value)
-  return /[.e]/.test(text) ? text : `${text}.0`
-}
-
-// JSON's escapes are a subset of Python's.
-const string = (text: string): string => JSON.stringify(text)
+import { pythonFloat as float, pythonItems as lines, pythonString as string } from "@tessera/codegen"
 
 /** Trailing defaults are left out. */
 const call = ({ alpha, beta, cap, growth = "linear" }: Rule): string =>
@@ -20,18 +12,6 @@ const call = ({ alpha, beta, cap, growth = "linear" }: Rule): string =>
     ...(growth === "linear" && cap === undefined ? [] : [string(growth)]),
     ...(cap === undefined ? [] : [float(cap)])
   ].join(", ")})`
-
-const perLine = 24
-
-const lines = (items: ReadonlyArray<string>, indent: string): string =>
-  Array.from({ length: Math.ceil(items.length / perLine) }, (_, line) =>
-    items
-      .slice(line * perLine, (line + 1) * perLine)
-      .map((item) => `${item},`)
-      .join(" ")
-  )
-    .map((line) => `${indent}${line}\n`)
-    .join("")
 
 /** Renders `constants.py`: equal plans give equal text. */
 export const constantsModule = (plan: Plan): string => {

@@ -2,14 +2,13 @@
  * The stage that turns a plan into an installable Python package.
  */
 import { KernelPackage, type Plan, PlanDocument } from "@tessera/attention"
-import { canonicalJson, stage } from "@tessera/core"
-import { Effect, Either, Schema } from "effect"
+import { packageFiles, PackageName, unsupportedPlan } from "@tessera/codegen"
+import { stage } from "@tessera/core"
+import { Effect, Schema } from "effect"
 import { constantsModule } from "./Constants.js"
-import { CodegenError } from "./Errors.js"
 import { golden } from "./Golden.js"
-import { PackageName, packageNameOf } from "./PackageName.js"
 import { readme } from "./Readme.js"
-import { templateFolder, templateName, templates } from "./Templates.js"
+import { templateFolder, templates } from "./Templates.js"
 
 export const EmitTritonParams = Schema.Struct({
   /** Import name of the package. Default: `tessera_` and the plan's name. */
@@ -35,29 +34,15 @@ const unsupported = (plan: Plan): string | undefined => {
 /** The files of the package by relative path. Equal plans and parameters give equal files. */
 export const emitFiles = Effect.fn("emitFiles")(function* (plan: Plan, params: EmitTritonParams) {
   const problem = unsupported(plan)
-  if (problem !== undefined) {
-    return yield* new CodegenError({ reason: "UnsupportedPlan", where: `plan ${plan.name}`, detail: problem })
-  }
-  const name = params.packageName ?? packageNameOf(plan.name)
-  const rename = (text: string) =>
-    text.replaceAll(templateName, name).replaceAll(templateName.replace("_", "-"), name.replaceAll("_", "-"))
-  const json = (value: unknown) =>
-    canonicalJson(value, `plan ${plan.name}`).pipe(
-      Either.mapBoth({
-        onLeft: ({ detail }) =>
-          new CodegenError({ reason: "UnsupportedPlan", where: `plan ${plan.name}`, detail }),
-        onRight: (text) => `${text}\n`
-      })
-    )
-  const shared = (yield* templates).map(([file, text]) => [rename(file), rename(text)] as const)
+  if (problem !== undefined) return yield* unsupportedPlan(plan, problem)
   const lengths = [...new Set(params.lengths)].sort((a, b) => a - b)
-  const own: ReadonlyArray<readonly [string, string]> = [
-    ["README.md", readme(plan, name, lengths)],
-    [`src/${name}/constants.py`, constantsModule(plan)],
-    [`src/${name}/plan.json`, yield* json(plan)],
-    ["tests/golden.json", yield* json(golden(plan, lengths))]
-  ]
-  return Object.fromEntries([...shared, ...own].sort(([a], [b]) => (a < b ? -1 : 1)))
+  return yield* packageFiles(plan, params.packageName, templates, (name) => ({
+    texts: {
+      "README.md": readme(plan, name, lengths),
+      [`src/${name}/constants.py`]: constantsModule(plan)
+    },
+    values: { [`src/${name}/plan.json`]: plan, "tests/golden.json": golden(plan, lengths) }
+  }))
 })
 
 /** Plan → a Python package of Triton kernels specialised to it, with its reference and tests. */

@@ -1,8 +1,18 @@
 /**
  * Values of the span arithmetic computed here, which the emitted package's tests compare with their own.
  */
-import { blocks, density, type Plan } from "@tessera/attention"
-import { decodeWork, layerWindows, prefillSegments } from "./Lowering.js"
+import {
+  blocks,
+  decodeWork,
+  density,
+  headOrder,
+  kvBytes,
+  layerWindows,
+  type Plan,
+  planWindows,
+  prefillSegments
+} from "@tessera/attention"
+import { cacheSlots } from "./CacheSlots.js"
 
 const product = <A, B>(as: ReadonlyArray<A>, bs: ReadonlyArray<B>): ReadonlyArray<readonly [A, B]> =>
   as.flatMap((a) => bs.map((b) => [a, b] as const))
@@ -17,18 +27,25 @@ const segments = ({ geometry }: Plan) => {
     [near, near],
     [near - 40, near]
   ].map(([first = 0, last = 0]) => [Math.max(first, 0), last] as const)
-  return product(product([1, 2, 3, 8], [16, 32, 64, 128]), positions).map(
-    ([[window, tile], [first, last]]) => ({
-      window,
-      tile,
-      first,
-      last,
-      segments: prefillSegments(geometry, window, first, last, tile).map(({ start, end, masked }) => [
-        start,
-        end,
-        masked
-      ])
-    })
+  return product(product([1, 2, 3, 8], [16, 32, 64, 128]), positions).flatMap(
+    ([[window, tile], [first, last]]) =>
+      // All keys, those that are cached already, and those after them.
+      [
+        { start: 0, end: last + 1 },
+        { start: 0, end: first },
+        { start: first, end: last + 1 }
+      ].map((keys) => ({
+        window,
+        tile,
+        first,
+        last,
+        keys: [keys.start, keys.end],
+        segments: prefillSegments(geometry, window, first, last, tile, keys).map(({ start, end, masked }) => [
+          start,
+          end,
+          masked
+        ])
+      }))
   )
 }
 
@@ -72,8 +89,17 @@ export const golden = (plan: Plan, asked: ReadonlyArray<number>) => {
       length,
       blocks: blocks(plan.geometry, length),
       density: density(plan, length),
-      windows: plan.rules.map((_, layer) => layerWindows(plan, layer, length))
+      slots: plan.rules.map((_, layer) => cacheSlots(plan, layer, length)),
+      // Of keys and values in a type of two bytes.
+      kvBytes: kvBytes(plan, length, 2),
+      windows: planWindows(plan, length)
     })),
+    orders: lengths
+      .flatMap((length) => planWindows(plan, length))
+      .map((windows) => ({
+        windows,
+        order: headOrder(windows, plan.model.queryHeads / plan.model.kvHeads)
+      })),
     segments: segments(plan),
     work: work(plan, lengths)
   }

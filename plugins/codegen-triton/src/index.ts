@@ -1,5 +1,2 @@
 /** @module Emits a Python package of Triton kernels specialised to a plan. */
 export { emitFiles, emitTriton, EmitTritonParams } from "./Emit.js"
-export * from "./Errors.js"
-export * from "./Lowering.js"
-export { PackageName, packageNameOf } from "./PackageName.js"

@@ -6,7 +6,7 @@ import { NodeFileSystem } from "@effect/platform-node"
 import { Plan } from "@tessera/attention"
 import { Effect, Layer, Schema } from "effect"
 import { describe, expect, it } from "vitest"
-import { emitFiles, emitTriton, EmitTritonParams, packageNameOf } from "../src/index.js"
+import { emitFiles, emitTriton, EmitTritonParams } from "../src/index.js"
 import { templateFiles, templateFolder } from "../src/Templates.js"
 import { odd, small } from "./plans.js"
 
@@ -27,23 +27,44 @@ describe("emitFiles", () => {
     expect(Object.keys(await emit(small))).toEqual([
       "LICENSE",
       "README.md",
-      "bench/bench.py",
+      "bench/decode.py",
+      "bench/errors.py",
+      "bench/flex_peer.py",
+      "bench/generate.py",
+      "bench/prefill.py",
+      "bench/timing.py",
       "pyproject.toml",
       "src/tessera_moa_25/__init__.py",
+      "src/tessera_moa_25/append.py",
+      "src/tessera_moa_25/attend.py",
+      "src/tessera_moa_25/cache.py",
       "src/tessera_moa_25/checks.py",
       "src/tessera_moa_25/constants.py",
       "src/tessera_moa_25/decode.py",
+      "src/tessera_moa_25/hopper_kernel.py",
+      "src/tessera_moa_25/hopper_walk.py",
+      "src/tessera_moa_25/huggingface.py",
+      "src/tessera_moa_25/layout.py",
+      "src/tessera_moa_25/past.py",
       "src/tessera_moa_25/plan.json",
+      "src/tessera_moa_25/plan_cache.py",
       "src/tessera_moa_25/prefill.py",
+      "src/tessera_moa_25/prefill_hopper.py",
       "src/tessera_moa_25/py.typed",
       "src/tessera_moa_25/reference.py",
       "src/tessera_moa_25/rule.py",
       "src/tessera_moa_25/spans.py",
+      "src/tessera_moa_25/splits.py",
       "src/tessera_moa_25/tables.py",
       "src/tessera_moa_25/tiles.py",
       "tests/conftest.py",
       "tests/golden.json",
-      "tests/test_kernels.py",
+      "tests/helpers.py",
+      "tests/test_cache.py",
+      "tests/test_decode.py",
+      "tests/test_hopper.py",
+      "tests/test_huggingface.py",
+      "tests/test_prefill.py",
       "tests/test_spans.py"
     ])
   })
@@ -103,7 +124,7 @@ describe("emitFiles", () => {
   it("says which template cannot be read", async () => {
     const broken = reading(
       (fs) => (path, encoding) =>
-        fs.readFileString(path.endsWith("decode.py") ? `${path}.gone` : path, encoding)
+        fs.readFileString(path.endsWith("kernels/decode.py") ? `${path}.gone` : path, encoding)
     )
     const error = await Effect.runPromise(Effect.flip(emitFiles(small, params)).pipe(Effect.provide(broken)))
     expect(error).toMatchObject({
@@ -121,22 +142,5 @@ describe("the template folder", () => {
       .filter((entry) => entry.isFile() && !/__pycache__|_cache/.test(entry.parentPath))
       .map((entry) => relative(fileURLToPath(templateFolder), join(entry.parentPath, entry.name)))
     expect(files.toSorted()).toEqual([...templateFiles, "src/tessera_kernels/constants.py"].toSorted())
-  })
-})
-
-describe("the package's name", () => {
-  it.each([
-    ["moa-25", "tessera_moa_25"],
-    ["MoA 25% (log-odds)", "tessera_moa_25_log_odds"],
-    ["", "tessera_plan"],
-    ["%", "tessera_plan"],
-    ["x".repeat(80), `tessera_${"x".repeat(40)}`]
-  ])("of plan %j is %s", (plan, name) => {
-    expect(packageNameOf(plan)).toBe(name)
-    expect(Schema.decodeSync(EmitTritonParams)({ packageName: name }).packageName).toBe(name)
-  })
-
-  it("must be a Python identifier", () => {
-    expect(() => Schema.decodeSync(EmitTritonParams)({ packageName: "moa-25" })).toThrow(/lower-case letters/)
   })
 })

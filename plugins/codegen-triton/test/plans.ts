@@ -1,10 +1,5 @@
-/** Plans to emit in tests: arbitrary ones for arithmetic, small ones whose kernels the interpreter can run. */
-import type { Geometry, Plan } from "@tessera/attention"
-import * as fc from "fast-check"
-
-export const geometry: fc.Arbitrary<Geometry> = fc
-  .tuple(fc.constantFrom(1, 7, 16, 32, 48, 64, 128), fc.nat({ max: 3 }), fc.integer({ min: 1, max: 3 }))
-  .map(([block, sinks, minWindow]) => ({ block, sink: block * sinks, minWindow }))
+/** Plans to emit in tests: small ones, whose kernels the interpreter can run. */
+import type { Plan } from "@tessera/attention"
 
 export const small: Plan = {
   format: 1,

@@ -20,8 +20,13 @@ def test_windows_and_densities_at_a_length(case):
 
 def test_prefill_segments():
     for case in GOLDEN["segments"]:
-        args = (case["window"], case["first"], case["last"], case["tile"])
+        args = (case["window"], case["first"], case["last"], case["tile"], tuple(case["keys"]))
         assert [list(s) for s in spans.prefill_segments(*args)] == case["segments"], case
+
+
+def test_order_of_heads():
+    for case in GOLDEN["orders"]:
+        assert spans.head_order(tuple(case["windows"]), spans.GROUP) == case["order"], case
 
 
 def test_decode_work():

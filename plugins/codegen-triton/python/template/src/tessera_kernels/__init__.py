@@ -3,11 +3,19 @@
 import torch
 
 from . import constants
-from .decode import windowed_decode
+from .attend import attend
+from .cache import KVCache, LayerCache
+from .decode import cached_decode, windowed_decode
+from .past import Past
 from .prefill import windowed_prefill
 from .spans import density, layer_windows
 
 __all__ = [
+    "KVCache",
+    "LayerCache",
+    "Past",
+    "attend",
+    "cached_decode",
     "constants",
     "decode",
     "density",
@@ -33,15 +41,21 @@ def prefill(
     length: int | None = None,
     scale: float | None = None,
     out: torch.Tensor | None = None,
+    starts: torch.Tensor | None = None,
+    lengths: torch.Tensor | None = None,
+    past: Past | None = None,
 ) -> torch.Tensor:
-    """Attention of a layer over a prompt, under the plan.
+    """Attention of a layer over a prompt, or over its next tokens after cached ones, under the plan.
 
     q: [batch, query heads, q_len, dim]; k, v: [batch, KV heads, kv_len, dim]. ``length`` is N in the plan's spans
-    (constants.LENGTH says whether it counts the tokens to be generated); it defaults to kv_len.
+    (constants.LENGTH says whether it counts the tokens to be generated); it defaults to kv_len where there is no
+    ``past``. ``starts`` and ``lengths`` say which tokens of padded rows are real: see ``windowed_prefill``.
     """
     _check_shape(q, k)
+    if length is None and past is not None:
+        raise ValueError("after cached positions the length N must be given: the one that the cache is planned for")
     windows = layer_windows(layer, k.shape[2] if length is None else length)
-    return windowed_prefill(q, k, v, windows, scale, out)
+    return windowed_prefill(q, k, v, windows, scale, out, starts, lengths, past)
 
 
 def decode(
@@ -60,4 +74,4 @@ def decode(
     the new one included. ``length`` is N in the plan's spans: the same value as for the prompt.
     """
     _check_shape(q, k)
-    return windowed_decode(q, k, v, lengths, layer_windows(layer, length), None, scale, out)
+    return windowed_decode(q, k, v, lengths, layer_windows(layer, length), length, scale, out)

@@ -37,6 +37,37 @@ def attention(
     return torch.softmax(scores.masked_fill(~kept, float("-inf")), dim=-1) @ values
 
 
+def padded(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    windows: Sequence[Sequence[int]],
+    starts: Sequence[int],
+    lengths: Sequence[int],
+    history: Sequence[tuple[torch.Tensor, torch.Tensor]] | None = None,
+    scale: float | None = None,
+    dtype: torch.dtype = torch.float64,
+) -> torch.Tensor:
+    """``attention`` of padded rows: tokens ``starts[row] .. starts[row] + lengths[row] - 1`` of k are real.
+
+    Windows by row, then query head. ``history``: keys and values [KV heads, past, dim] of all positions before the
+    row's first real token. Padded queries give zeros.
+    """
+    out = torch.zeros(q.shape, dtype=dtype, device=q.device)
+    offset = k.shape[2] - q.shape[2]
+    for row, (start, length) in enumerate(zip(starts, lengths, strict=True)):
+        first = max(start, offset)
+        if first >= start + length:
+            continue
+        keys, values = (t[row, :, start : start + length] for t in (k, v))
+        if history is not None:
+            keys, values = (torch.cat([old, new], dim=1) for old, new in zip(history[row], (keys, values), strict=True))
+        real = slice(first - offset, start + length - offset)
+        exact = attention(q[row, None, :, real], keys[None], values[None], windows[row], scale, dtype)
+        out[row, :, real] = exact[0]
+    return out
+
+
 def decode(
     q: torch.Tensor,
     k: torch.Tensor,

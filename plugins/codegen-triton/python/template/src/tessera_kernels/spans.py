@@ -78,29 +78,39 @@ def window_start(window: int, query: int) -> int:
     return max(query // BLOCK - window + 1, 0) * BLOCK
 
 
-def prefill_segments(window: int, first: int, last: int, tile: int) -> list[Segment]:
+def prefill_segments(
+    window: int, first: int, last: int, tile: int, keys: tuple[int, int] | None = None
+) -> list[Segment]:
     """Keys that query positions ``first .. last`` of one head visit, ascending and disjoint.
 
-    The prefill kernel walks exactly these.
+    ``keys`` are those that are there: the cached ones alone, or those after them; default: all up to ``last``. The
+    prefill kernel walks exactly these, those without a mask first.
     """
+    lo, hi = (0, last + 1) if keys is None else keys
     start, start_of_last = window_start(window, first), window_start(window, last)
-    segments: list[Segment] = []
-    if start > SINK:
-        whole = SINK // tile * tile
-        segments += [Segment(0, whole, False), Segment(whole, SINK, True)]
-    else:
-        start = 0
-    end = last + 1
+    apart = start > SINK
+    sink_end = max(min(SINK, hi), lo) if apart else lo
+    whole = lo + (sink_end - lo) // tile * tile
+    start = max(start if apart else 0, lo)
+    end = max(min(last + 1, hi), start)
     # Leading tiles that some rows' windows have left.
     leaving = 0 if start_of_last <= SINK else max(start_of_last - start, 0)
     edge = min(start + -(-leaving // tile) * tile, end)
-    diagonal = max(edge, start + (first + 1 - start) // tile * tile)
-    segments += [
+    diagonal = max(edge, start + (min(first + 1, end) - start) // tile * tile)
+    segments = [
+        Segment(lo, whole, False),
+        Segment(whole, sink_end, True),
         Segment(start, edge, True),
         Segment(edge, diagonal, False),
         Segment(diagonal, end, True),
     ]
     return [segment for segment in segments if segment.start < segment.end]
+
+
+def head_order(windows: tuple[int, ...], group: int) -> list[int]:
+    """Query heads in the order of work: KV groups together, those of long windows first."""
+    total = [-sum(windows[at : at + group]) for at in range(0, len(windows), group)]
+    return sorted(range(len(windows)), key=lambda head: (total[head // group], head // group, -windows[head]))
 
 
 def decode_ranges(windows: tuple[int, ...], length: int) -> list[tuple[int, int]]:

@@ -5,6 +5,8 @@ from functools import lru_cache
 
 import torch
 
+from .spans import head_order
+
 Windows = tuple[tuple[int, ...], ...]
 
 
@@ -39,3 +41,28 @@ def window_table(
     if any(window < 1 for row in rows for window in row):
         raise ValueError("a window has at least 1 block: every query keeps its own key")
     return int_table(rows, device).expand(batch, heads)
+
+
+@lru_cache(maxsize=4096)
+def order_table(windows: tuple[int, ...], group: int, device: torch.device) -> torch.Tensor:
+    """Query heads in the order of work, int32 [1, heads]."""
+    return int_table((tuple(head_order(windows, group)),), device)
+
+
+def real_rows(
+    starts: torch.Tensor | None,
+    lengths: torch.Tensor | None,
+    batch: int,
+    tokens: int,
+    device: torch.device,
+) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """First real token and number of real tokens of each padded row, or None where nothing is padded."""
+    if starts is None and lengths is None:
+        return None
+    for given in (starts, lengths):
+        if given is not None and (given.shape != (batch,) or given.device != device):
+            raise ValueError(f"starts and lengths must be {batch} integers on {device}")
+    if starts is None:
+        assert lengths is not None
+        return torch.zeros_like(lengths), lengths
+    return starts, tokens - starts if lengths is None else lengths
