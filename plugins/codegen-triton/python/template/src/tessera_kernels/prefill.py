@@ -18,8 +18,8 @@ LOG2_E = 1.4426950408889634
 
 _ASKED = os.environ.get("TESSERA_HOPPER", "1" if triton.__version__.startswith("3.6.") else "0")
 HOPPER = _ASKED != "0"
-"""Whether ``prefill_hopper`` is used where it fits: with the Triton whose Gluon it was written for, unless the environment
-variable TESSERA_HOPPER says 0 (never) or 1 (with any Triton)."""
+"""Whether ``prefill_hopper`` is used where it fits: with the Triton whose Gluon it was written for, unless the
+environment variable TESSERA_HOPPER says 0 (never) or 1 (with any Triton)."""
 
 
 @triton.jit
