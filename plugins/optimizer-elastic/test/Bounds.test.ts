@@ -1,13 +1,11 @@
-import { Effect, ManagedRuntime } from "effect"
+import { Effect } from "effect"
 import * as fc from "fast-check"
-import { afterAll, describe, expect, it } from "vitest"
+import { describe, expect, it } from "vitest"
 import { decomposition } from "../src/Decomposition.js"
-import { highs, Solver } from "../src/Highs.js"
+import { Solver } from "../src/Highs.js"
 import type { Instance } from "../src/Instance.js"
 import { minimise } from "../src/Minimise.js"
-
-const runtime = ManagedRuntime.make(highs)
-afterAll(() => runtime.dispose())
+import { runtime } from "./solver.js"
 
 const layers = 2
 const headsPerLayer = 2

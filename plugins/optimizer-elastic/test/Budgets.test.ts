@@ -1,16 +1,14 @@
 /** Every kind of budget against every plan there is, by both solvers; and what is said where none is left. */
 import { density, elastic, fixed, kvBytes, type Plan } from "@tessera/attention"
-import { Effect, ManagedRuntime } from "effect"
+import { Effect } from "effect"
 import * as fc from "fast-check"
-import { afterAll, describe, expect, it } from "vitest"
+import { describe, expect, it } from "vitest"
 import {
   densityBudget,
-  highs,
   latencyBudget,
   type LatencyRow,
   layerDensityBudget,
-  memoryBudget,
-  optimiseWith
+  memoryBudget
 } from "../src/index.js"
 import {
   block,
@@ -25,13 +23,7 @@ import {
   shapeOf,
   tokensOf
 } from "./brute.js"
-
-const runtime = ManagedRuntime.make(highs)
-afterAll(() => runtime.dispose())
-
-const optimise = (p: Problem) => optimiseWith(p.rows, p.shape, p.params)
-const solve = (p: Problem) => runtime.runPromise(optimise(p))
-const fails = (p: Problem) => runtime.runPromise(Effect.flip(optimise(p)))
+import { fails, optimised, runtime, solve } from "./solver.js"
 
 const double = (min: number, max: number) => fc.double({ min, max, noNaN: true })
 const solver = fc.constantFrom("decomposition", "highs")
@@ -124,7 +116,7 @@ describe("the optimum equals brute force and breaks no budget, under", () => {
       fc.asyncProperty(problem({ lengths: [64, 128], objectives: "sum", limit, asks: asked }), async (p) => {
         const value = valueOf(p)
         const best = Math.min(...feasible(p).map(({ losses }) => value(losses)))
-        const result = await runtime.runPromise(Effect.either(optimise(p)))
+        const result = await runtime.runPromise(Effect.either(optimised(p)))
         if (result._tag === "Left") {
           expect([result.left.reason, best]).toEqual(["Infeasible", Infinity])
           return

@@ -1,11 +1,9 @@
-import { Effect, ManagedRuntime } from "effect"
+import { Effect } from "effect"
 import * as fc from "fast-check"
-import { afterAll, expect, it } from "vitest"
+import { expect, it } from "vitest"
 import { solveInCore } from "../src/Core.js"
-import { highs, type Program, Solver } from "../src/Highs.js"
-
-const runtime = ManagedRuntime.make(highs)
-afterAll(() => runtime.dispose())
+import { type Program, Solver } from "../src/Highs.js"
+import { runtime } from "./solver.js"
 
 const limits = { timeLimit: 60, gap: 0 }
 const heads = 10

@@ -1,13 +1,9 @@
 /** The loss that a plan is expected to have is the influence of exactly what its masks drop. */
 import { type Grouping, keeps, planWindows, windowCurve } from "@tessera/attention"
-import { ManagedRuntime } from "effect"
 import * as fc from "fast-check"
-import { afterAll, expect, it } from "vitest"
-import { highs, optimiseWith } from "../src/index.js"
+import { expect, it } from "vitest"
 import { block, decode, row, shapeOf, sink } from "./brute.js"
-
-const runtime = ManagedRuntime.make(highs)
-afterAll(() => runtime.dispose())
+import { solve } from "./solver.js"
 
 const blocks = 8
 const length = blocks * block
@@ -32,7 +28,7 @@ it.each(
           row(length, Math.floor(i / 4), i % 4, [...windowCurve(own, blocks, sink / block)])
         )
         const params = decode({ density, grouping, groupLoss, minWindow: 1, gap: 0 })
-        const [{ expected, plan }] = await runtime.runPromise(optimiseWith(rows, shape, params))
+        const [{ expected, plan }] = await solve({ rows, shape, params })
         // What the masks drop, one block pair at a time.
         const dropped = planWindows(plan, length).flatMap((heads, layer) =>
           heads.map((window, head) => {

@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto"
 import { elastic, headDensity } from "@tessera/attention"
-import { Effect, Exit, Fiber, ManagedRuntime } from "effect"
+import { Effect, Exit, Fiber } from "effect"
 import * as fc from "fast-check"
-import { afterAll, describe, expect, it } from "vitest"
-import { highs, latencyBudget, layerDensityBudget, optimise, optimiseWith } from "../src/index.js"
+import { describe, expect, it } from "vitest"
+import { latencyBudget, layerDensityBudget, optimise } from "../src/index.js"
 import {
   distinctPerLayer,
   decode,
@@ -16,12 +16,7 @@ import {
   row,
   shapeOf
 } from "./brute.js"
-
-const runtime = ManagedRuntime.make(highs)
-afterAll(() => runtime.dispose())
-
-const solve = (p: Problem, params: object = {}) =>
-  runtime.runPromise(optimiseWith(p.rows, p.shape, { ...p.params, ...params }))
+import { fails, solve } from "./solver.js"
 
 /** The value that `sum` minimises, of every plan's losses. */
 const valueOf = (p: Problem) => {
@@ -158,7 +153,7 @@ describe("on middle-sized problems", () => {
 
   it("where it passes before any plan is found, that is said", async () => {
     const p = large({ timeLimit: 0.2, solver: "highs" })
-    const error = await runtime.runPromise(Effect.flip(optimiseWith(p.rows, p.shape, p.params)))
+    const error = await fails(p)
     expect(error.reason).toBe("TimeLimit")
     expect(error.message).toBe("no plan was found within 0.2 s; raise timeLimit")
   })

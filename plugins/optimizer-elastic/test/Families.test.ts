@@ -10,10 +10,9 @@ import {
   rules,
   sqrt
 } from "@tessera/attention"
-import { Effect, ManagedRuntime } from "effect"
+import { Effect } from "effect"
 import * as fc from "fast-check"
-import { afterAll, describe, expect, it } from "vitest"
-import { highs, optimiseWith } from "../src/index.js"
+import { describe, expect, it } from "vitest"
 import {
   decode,
   feasible,
@@ -25,17 +24,12 @@ import {
   shapeOf,
   tokensOf
 } from "./brute.js"
-
-const runtime = ManagedRuntime.make(highs)
-afterAll(() => runtime.dispose())
-
-const optimise = (p: Problem) => optimiseWith(p.rows, p.shape, p.params)
-const solve = (p: Problem) => runtime.runPromise(optimise(p))
+import { optimised, runtime, solve } from "./solver.js"
 
 /** The plan is as good as the best there is, and within the budget. */
 const isBest = async (p: Problem): Promise<boolean> => {
   const best = Math.min(...feasible(p).map(({ losses }) => losses[0] ?? 0))
-  const result = await runtime.runPromise(Effect.either(optimise(p)))
+  const result = await runtime.runPromise(Effect.either(optimised(p)))
   if (result._tag === "Left") {
     expect([result.left.reason, best]).toEqual(["Infeasible", Infinity])
     return true
@@ -88,7 +82,7 @@ describe("the optimum equals brute force", () => {
     await fc.assert(
       fc.asyncProperty(problem({ lengths: [128], objectives: "sum", asks }), async (p) => {
         expect(await isBest(p)).toBe(true)
-        const found = await runtime.runPromise(Effect.option(optimise(p)))
+        const found = await runtime.runPromise(Effect.option(optimised(p)))
         if (found._tag === "None") return
         const layers = found.value[0].plan.rules.map(
           (layer) => new Set(layer.map((rule) => JSON.stringify(rule)))

@@ -1,8 +1,6 @@
 import { elastic } from "@tessera/attention"
-import { Effect, ManagedRuntime } from "effect"
 import * as fc from "fast-check"
-import { afterAll, describe, expect, it } from "vitest"
-import { highs, optimiseWith } from "../src/index.js"
+import { describe, expect, it } from "vitest"
 import {
   decode,
   distinctPerLayer,
@@ -15,12 +13,7 @@ import {
   row,
   shapeOf
 } from "./brute.js"
-
-const runtime = ManagedRuntime.make(highs)
-afterAll(() => runtime.dispose())
-
-const solve = (p: Problem, params: object = {}) =>
-  runtime.runPromise(optimiseWith(p.rows, p.shape, { ...p.params, ...params }))
+import { fails, solve } from "./solver.js"
 
 type Losses = ReadonlyArray<number>
 
@@ -188,7 +181,7 @@ describe("one plan", () => {
       params: decode({ density: 0.5, weights: { "999": 2 } }),
       rows: [row(64, 0, 0, [4, 3, 2, 1, 0])]
     }
-    const error = await runtime.runPromise(Effect.flip(optimiseWith(p.rows, p.shape, p.params)))
+    const error = await fails(p)
     expect(error.reason).toBe("InvalidParams")
     expect(error.message).toContain(
       "weights names length 999, which was not profiled; those that were are 64"

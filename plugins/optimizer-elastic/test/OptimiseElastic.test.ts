@@ -1,8 +1,7 @@
 import { density, elastic, headDensity, Plan } from "@tessera/attention"
-import { Effect, ManagedRuntime, Schema } from "effect"
+import { Schema } from "effect"
 import * as fc from "fast-check"
-import { afterAll, describe, expect, it } from "vitest"
-import { highs, optimiseWith } from "../src/index.js"
+import { describe, expect, it } from "vitest"
 import {
   decode,
   distinctPerLayer,
@@ -14,12 +13,7 @@ import {
   row,
   shapeOf
 } from "./brute.js"
-
-const runtime = ManagedRuntime.make(highs)
-afterAll(() => runtime.dispose())
-
-const solve = (p: Problem) => runtime.runPromise(optimiseWith(p.rows, p.shape, p.params))
-const fails = (p: Problem) => runtime.runPromise(Effect.flip(optimiseWith(p.rows, p.shape, p.params)))
+import { fails, solve } from "./solver.js"
 
 const withinBudget = (p: Problem, plan: Plan) => {
   for (const length of lengthsOf(p))
